@@ -1,0 +1,1 @@
+//! System calls that no library wraps, and network namespaces. Floor 1, home of `unsafe`.

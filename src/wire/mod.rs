@@ -1,0 +1,1 @@
+//! Header views, checksums and the flow dissector. Floor 1: knows bytes, nothing else.

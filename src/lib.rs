@@ -4,5 +4,9 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod control;
+pub mod drop;
+pub mod frame;
+pub mod port;
+pub mod stats;
 pub mod sys;
 pub mod wire;

@@ -1,0 +1,258 @@
+//! The one place that acts: counts, makes ICMP messages, rewrites, sends, holds. `decide` said what, this does it.
+
+use super::ctx::Env;
+use super::decision::{Decision, Edit, Egress, ReplyKind, Verdict, Wait};
+use super::l3::limit::Limits;
+use super::observe::Observer;
+use super::{ip4, ip6};
+use crate::drop::{DropReason, Side};
+use crate::frame::{Frame, Offload, Output, Outputs, PktType, Source};
+use crate::iface::{Iface, LinkKind};
+use crate::neigh::{Ask, Asks, Hold, Waiting};
+use crate::stats::{Link, Own, WorkerStats};
+use crate::wire::csum;
+use crate::wire::eth::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthHdr};
+use crate::wire::ip4::Ip4Hdr;
+use std::fmt;
+use std::net::IpAddr;
+use warren_fib::Nud;
+use zerocopy::{FromBytes, IntoBytes};
+
+/// What a worker lends for acting on a batch.
+pub struct Act<'a, 'w, O> {
+    /// The published state.
+    pub env: Env<'a>,
+    /// This worker's counters.
+    pub stats: &'w WorkerStats,
+    /// Who may still be sent ICMP messages.
+    pub limits: &'w Limits,
+    /// Packets that wait for a next hop's address.
+    pub hold: &'w mut Hold,
+    /// What the control thread is to ask the kernel.
+    pub asks: &'w mut Asks,
+    /// What is to be sent.
+    pub out: &'w mut Outputs,
+    /// Told about messages made and not made.
+    pub observer: &'w mut O,
+}
+
+/// The packet that an ICMP message is about.
+#[derive(Clone, Copy)]
+pub struct Quote<'p, 'a> {
+    /// From its IP header on, layer-2 padding cut.
+    pub bytes: &'p [u8],
+    /// Hop limit or TTL to quote.
+    pub hops: u8,
+    /// For whom the link layer says it was.
+    pub pkt_type: PktType,
+    /// The interface that received it.
+    pub iif: &'a Iface,
+}
+
+/// Where a made packet lies in the scratch arena, link-layer header included.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    start: usize,
+    len: usize,
+}
+
+/// A packet being made.
+pub struct Made<'s> {
+    /// From its IP header on, zeroed.
+    pub packet: &'s mut [u8],
+    /// To send it by.
+    pub place: Place,
+}
+
+impl<'a, O: Observer> Act<'a, '_, O> {
+    /// Carries out what was decided for frame `index` of the batch.
+    pub fn perform(&mut self, index: u16, frame: &mut Frame<'_>, iif: &'a Iface, decision: &Decision<'a>) {
+        for c in &decision.counts {
+            self.stats.mib(c.mib, c.slot, c.by);
+        }
+        self.replies(frame, iif, decision);
+        match &decision.verdict {
+            Verdict::Forward(egress, edit) => self.forward(index, frame, egress, edit),
+            Verdict::Fragment(egress, edit, mtu) => {
+                self.rewrite(frame, edit);
+                let pieces = ip4::fragment::Way::Send(egress);
+                ip4::fragment::fragment(self, packet(frame, edit.len), *mtu, pieces, iif);
+            }
+            Verdict::HoldFragments(wait, edit, mtu) => {
+                self.rewrite(frame, edit);
+                let pieces = ip4::fragment::Way::Hold(wait);
+                ip4::fragment::fragment(self, packet(frame, edit.len), *mtu, pieces, iif);
+            }
+            Verdict::Hold(wait, edit) => {
+                self.rewrite(frame, edit);
+                self.hold_packet(wait, packet(frame, edit.len), frame.meta.offload, iif);
+            }
+            Verdict::Drop(reason) => self.count_drop(*reason, Some(iif.slot), decision.out_slot),
+            Verdict::Kernel(_) => self.stats.own(Own::LeftPackets, 1),
+            Verdict::Local => {}
+        }
+    }
+
+    /// Counts a drop as its table line says.
+    pub fn count_drop(&mut self, reason: DropReason, in_slot: Option<u16>, out_slot: Option<u16>) {
+        self.stats.drop(reason as usize);
+        for (side, mib) in reason.info().counters {
+            let slot = if *side == Side::In { in_slot } else { out_slot };
+            self.stats.mib(*mib, slot, 1);
+        }
+    }
+
+    fn replies(&mut self, frame: &Frame<'_>, iif: &'a Iface, decision: &Decision<'a>) {
+        for reply in &decision.replies {
+            let bytes = packet(frame, decision.len);
+            let quote = Quote { bytes, hops: reply.quoted_hops, pkt_type: frame.meta.pkt_type, iif };
+            match (reply.kind, bytes.first().map(|b| b >> 4)) {
+                (ReplyKind::Redirect(IpAddr::V6(target)), _) => ip6::ndisc::redirect(self, &quote, target),
+                (ReplyKind::Redirect(IpAddr::V4(gateway)), _) => ip4::icmp::redirect(self, &quote, decision, gateway),
+                (kind, Some(4)) => ip4::icmp::send(self, &quote, decision, kind),
+                (kind, _) => ip6::icmp::send(self, &quote, kind),
+            }
+        }
+    }
+
+    /// Applies an edit to the packet in place: a new header, then the decrement. RFC 8200 3, RFC 1812 5.3.1.
+    fn rewrite(&mut self, frame: &mut Frame<'_>, edit: &Edit) {
+        let bytes = frame.bytes_mut().get_mut(EthHdr::LEN..).unwrap_or_default();
+        if let Some(header) = &edit.header
+            && let Some(place) = bytes.get_mut(..header.len())
+        {
+            place.copy_from_slice(header);
+        }
+        if !edit.decrement {
+            return;
+        }
+        match bytes.first().map(|b| b >> 4) {
+            Some(4) => {
+                if let Ok((h, _)) = Ip4Hdr::mut_from_prefix(bytes) {
+                    csum::decrease_ttl(h);
+                }
+            }
+            _ => {
+                if let Some(hops) = bytes.get_mut(7) {
+                    *hops = hops.wrapping_sub(1);
+                }
+            }
+        }
+    }
+
+    fn forward(&mut self, index: u16, frame: &mut Frame<'_>, egress: &Egress<'a>, edit: &Edit) {
+        self.rewrite(frame, edit);
+        self.report_use(egress);
+        let bytes = frame.bytes_mut();
+        let start = if egress.oif.kind == LinkKind::Raw { EthHdr::LEN } else { 0 };
+        if start == 0 {
+            let v6 = bytes.get(EthHdr::LEN).is_some_and(|b| b >> 4 == 6);
+            link_header(bytes, egress, v6);
+        }
+        let len = EthHdr::LEN + edit.len - start;
+        self.push(egress.oif, Source::Received(index), start, len, frame.meta.offload);
+    }
+
+    /// Tells the control thread once that a stale next hop is in use, so that the kernel verifies it.
+    fn report_use(&mut self, egress: &Egress<'a>) {
+        if egress.nud == Nud::STALE && self.env.neighbours.report_use(self.env.view, egress.oif.index, egress.next) {
+            self.asks.push(Ask::Used { oif: egress.oif.index, next: egress.next });
+        }
+    }
+
+    fn push(&mut self, oif: &Iface, source: Source, start: usize, len: usize, offload: Offload) {
+        let output = Output { oif: oif.index, source, start: start as u32, len: len as u32, offload };
+        if self.out.push(output) {
+            self.stats.link(Link::TxPackets, oif.slot, 1);
+            self.stats.link(Link::TxBytes, oif.slot, len as u64);
+        } else {
+            self.stats.own(Own::ScratchFull, 1);
+            self.count_drop(DropReason::NoScratch, None, None);
+        }
+    }
+
+    /// Room for a packet of `len` bytes from its IP header on, to leave by `oif`.
+    pub fn make(&mut self, oif: &Iface, len: usize) -> Option<Made<'_>> {
+        let header = oif.header_len();
+        match self.out.scratch.take(header + len) {
+            Some((start, bytes)) => {
+                let packet = bytes.get_mut(header..).unwrap_or_default();
+                Some(Made { packet, place: Place { start, len: header + len } })
+            }
+            None => {
+                self.stats.own(Own::ScratchFull, 1);
+                None
+            }
+        }
+    }
+
+    /// Sends a made packet to its next hop, or lets it wait for the next hop's address.
+    pub fn send_made(&mut self, oif: &'a Iface, next: IpAddr, fixed: Option<[u8; 6]>, place: Place, iif: &Iface) {
+        match super::ctx::neighbour(self.env, oif, next, fixed) {
+            Ok(egress) => self.send_made_to(&egress, place),
+            Err(wait) => {
+                let bytes = self.out.scratch.get(place.start + oif.header_len(), place.len - oif.header_len());
+                let held = self.hold.push(&Waiting::new(&wait.key(), iif.index, self.env.now), bytes, Offload::default());
+                self.after_hold(&wait, held);
+            }
+        }
+    }
+
+    /// Sends a made packet to a next hop whose address is known.
+    pub fn send_made_to(&mut self, egress: &Egress<'a>, place: Place) {
+        self.report_use(egress);
+        let bytes = self.out.scratch.get_mut(place.start, place.len);
+        if egress.oif.kind != LinkKind::Raw {
+            let v6 = bytes.get(EthHdr::LEN).is_some_and(|b| b >> 4 == 6);
+            link_header(bytes, egress, v6);
+        }
+        self.push(egress.oif, Source::Made, place.start, place.len, Offload::default());
+    }
+
+    /// Copies a packet into the hold queue and asks for the next hop's address.
+    pub fn hold_packet(&mut self, wait: &Wait<'a>, bytes: &[u8], offload: Offload, iif: &Iface) {
+        let held = self.hold.push(&Waiting::new(&wait.key(), iif.index, self.env.now), bytes, offload);
+        self.after_hold(wait, held);
+    }
+
+    fn after_hold(&mut self, wait: &Wait<'a>, held: crate::neigh::Held) {
+        self.stats.own(Own::HeldPackets, 1);
+        for _ in 0..held.pushed_out {
+            let v4 = wait.next.is_ipv4();
+            let full = if v4 { DropReason::V4NeighbourQueueFull } else { DropReason::V6NeighbourQueueFull };
+            self.count_drop(full, None, Some(wait.oif.slot));
+            self.stats.own(Own::HeldDropped, 1);
+        }
+        if held.first {
+            self.stats.own(Own::ResolveAsked, 1);
+            self.asks.push(Ask::Resolve { oif: wait.oif.index, next: wait.next });
+        }
+    }
+
+    /// A message that the rules or the limiter keep back.
+    pub fn unsent(&mut self, what: fmt::Arguments<'_>) {
+        self.stats.own(Own::RepliesUnsent, 1);
+        self.observer.reply(what);
+    }
+
+    /// A message that was made.
+    pub fn reply_made(&mut self, what: fmt::Arguments<'_>) {
+        self.stats.own(Own::RepliesSent, 1);
+        self.observer.reply(what);
+    }
+}
+
+/// The IP packet in a received Ethernet frame, cut to `len` bytes.
+fn packet<'f>(frame: &'f Frame<'_>, len: usize) -> &'f [u8] {
+    let bytes = frame.bytes().get(EthHdr::LEN..).unwrap_or_default();
+    bytes.get(..len).unwrap_or(bytes)
+}
+
+/// RFC 894, RFC 2464: the new link-layer header.
+fn link_header(bytes: &mut [u8], egress: &Egress<'_>, v6: bool) {
+    let ethertype = if v6 { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
+    let header = EthHdr::new(egress.lladdr, egress.oif.mac, ethertype);
+    if let Some(place) = bytes.get_mut(..EthHdr::LEN) {
+        place.copy_from_slice(header.as_bytes());
+    }
+}

@@ -1,0 +1,122 @@
+//! What a decision may look at, and where it writes down what it decides.
+//!
+//! `Env` is borrowed for a batch; `Ctx` lives for one packet. Nothing here reads a clock, locks or allocates.
+
+use super::decision::{Count, Decision, Edit, Egress, MAX_COUNTS, Reply, ReplyKind, Verdict, Wait};
+use super::observe::{Observer, Step};
+use crate::drop::DropReason;
+use crate::iface::Iface;
+use crate::neigh::Neighbours;
+use crate::state::State;
+use crate::stats::Mib;
+use arrayvec::ArrayVec;
+use std::fmt;
+use std::net::IpAddr;
+use warren_fib::{Nud, View};
+
+/// Nanoseconds of a monotonic clock, or of a capture.
+pub type Nanos = u64;
+
+/// The published state as one batch sees it.
+#[derive(Clone, Copy)]
+pub struct Env<'a> {
+    /// Routes, path sets, groups, adjacencies.
+    pub view: &'a View<'a>,
+    /// Interfaces, sysctls, rules, what is left to the kernel.
+    pub state: &'a State,
+    /// Link-layer addresses.
+    pub neighbours: &'a Neighbours,
+    /// When the batch was received.
+    pub now: Nanos,
+}
+
+/// The notes of one packet's decision.
+pub struct Ctx<'a, 'o, O> {
+    /// The published state.
+    pub env: Env<'a>,
+    /// The interface that received the packet.
+    pub iif: &'a Iface,
+    /// The route's interface, once known.
+    pub oif: Option<&'a Iface>,
+    replies: ArrayVec<Reply, 2>,
+    counts: ArrayVec<Count, MAX_COUNTS>,
+    observer: &'o mut O,
+}
+
+impl<'a, 'o, O: Observer> Ctx<'a, 'o, O> {
+    /// Notes for a packet received on `iif`.
+    pub fn new(env: Env<'a>, iif: &'a Iface, observer: &'o mut O) -> Self {
+        Ctx { env, iif, oif: None, replies: ArrayVec::new(), counts: ArrayVec::new(), observer }
+    }
+
+    /// A check of the table: goes on if `ok`, else the packet is dropped for `reason`.
+    pub fn check(&mut self, reason: DropReason, ok: bool) -> Result<(), DropReason> {
+        self.observer.check(reason, ok);
+        if ok { Ok(()) } else { Err(reason) }
+    }
+
+    /// A check that yields a value: goes on with it, else the packet is dropped for `reason`.
+    pub fn some<T>(&mut self, reason: DropReason, value: Option<T>) -> Result<T, DropReason> {
+        self.observer.check(reason, value.is_some());
+        value.ok_or(reason)
+    }
+
+    /// A step that is not a check.
+    pub fn step(&mut self, what: &'static str, rfc: &'static str, function: &'static str, found: fmt::Arguments<'_>) {
+        self.observer.step(Step { what, found, rfc, function });
+    }
+
+    /// Counts on the interface that received the packet.
+    pub fn count_in(&mut self, mib: Mib, by: usize) {
+        self.push(mib, Some(self.iif.slot), by);
+    }
+
+    /// Counts on the route's interface.
+    pub fn count_out(&mut self, mib: Mib, by: usize) {
+        self.push(mib, self.oif.map(|o| o.slot), by);
+    }
+
+    fn push(&mut self, mib: Mib, slot: Option<u16>, by: usize) {
+        let full = self.counts.try_push(Count { mib, slot, by: by as u64 }).is_err();
+        debug_assert!(!full, "MAX_COUNTS is too small");
+    }
+
+    /// Asks for an ICMP message about the packet, which it quotes with this hop limit or TTL.
+    pub fn reply(&mut self, kind: ReplyKind, quoted_hops: u8) {
+        let full = self.replies.try_push(Reply { kind, quoted_hops }).is_err();
+        debug_assert!(!full, "no rule sends more than two");
+    }
+
+    /// The link-layer step: sends on if the next hop's address is known, else waits for it.
+    ///
+    /// Linux: neigh_output. A multicast or broadcast next hop needs no resolution, nor does a link without addresses.
+    pub fn neighbour(&self, oif: &'a Iface, next: IpAddr, fixed: Option<[u8; 6]>) -> Result<Egress<'a>, Wait<'a>> {
+        if let Some(lladdr) = fixed {
+            return Ok(Egress { oif, next, lladdr, nud: Nud::NOARP });
+        }
+        if oif.kind != crate::iface::LinkKind::Ethernet {
+            return Ok(Egress { oif, next, lladdr: [0; 6], nud: Nud::NOARP });
+        }
+        match self.env.neighbours.get(self.env.view, oif.index, next) {
+            Some(n) if n.state.is_valid() => Ok(Egress { oif, next, lladdr: n.lladdr, nud: n.state }),
+            _ => Err(Wait { oif, next }),
+        }
+    }
+
+    /// Closes the notes.
+    pub fn decide(self, verdict: Result<Verdict<'a>, DropReason>) -> Decision<'a> {
+        let verdict = verdict.unwrap_or_else(Verdict::Drop);
+        let out_slot = self.oif.map(|o| o.slot);
+        let decision = Decision { verdict, replies: self.replies, counts: self.counts, out_slot };
+        self.observer.decided(&decision);
+        decision
+    }
+}
+
+/// Sends on, or waits with the same edit.
+pub fn send_or_hold<'a>(way: Result<Egress<'a>, Wait<'a>>, edit: Edit) -> Verdict<'a> {
+    match way {
+        Ok(egress) => Verdict::Forward(egress, edit),
+        Err(wait) => Verdict::Hold(wait, edit),
+    }
+}

@@ -1,0 +1,75 @@
+//! Redirects: a better first hop for a host on the link that the packet came from. RFC 4861 8.2;
+//! Linux: ip6_forward, ndisc_send_redirect.
+
+use super::super::act::{Act, Quote};
+use super::super::l3::limit::{HZ, jiffies};
+use super::super::observe::Observer;
+use super::route::{self, Kind};
+use super::{icmp, multicast_mac};
+use crate::wire::icmp::v6;
+use crate::wire::ip6::{self, Ip6Hdr};
+use crate::wire::ndisc::Redirect;
+use crate::wire::proto;
+use std::net::{IpAddr, Ipv6Addr};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// Sends a redirect towards `target` if the rows of ndisc_send_redirect allow, in its order.
+pub fn redirect<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, target: Ipv6Addr) {
+    match prepare(act, quote, target) {
+        Ok((src, dst)) => send(act, quote, target, src, dst),
+        Err(why) => act.unsent(format_args!("no redirect: {why}")),
+    }
+}
+
+fn prepare<O: Observer>(
+    act: &mut Act<'_, '_, O>,
+    quote: &Quote<'_, '_>,
+    target: Ipv6Addr,
+) -> Result<(Ipv6Addr, Ipv6Addr), &'static str> {
+    let (hdr, _) = Ip6Hdr::ref_from_prefix(quote.bytes).map_err(|_| "there is no header to quote")?;
+    let (now, env) = (jiffies(act.env.now), act.env);
+    if !act.limits.peer(IpAddr::V6(hdr.dst()), HZ, now) {
+        return Err("the destination had its share");
+    }
+    let src = quote.iif.link_local().ok_or("the interface has no link-local address")?;
+    if target != hdr.dst() && !ip6::is_link_local(target) {
+        return Err("the better hop has no link-local address");
+    }
+    let back = route::output(env, None, hdr.src(), quote.iif.index, quote.bytes);
+    let on_link = back.kind == Kind::Unicast
+        && back.member.is_some_and(|m| m.via.is_none() && m.oif == quote.iif.index);
+    if !on_link {
+        return Err("the source is not on the link");
+    }
+    if !act.limits.peer(IpAddr::V6(hdr.src()), HZ, now) {
+        return Err("the source had its share");
+    }
+    Ok((src, hdr.src()))
+}
+
+fn send<O: Observer>(
+    act: &mut Act<'_, '_, O>,
+    quote: &Quote<'_, '_>,
+    target: Ipv6Addr,
+    src: Ipv6Addr,
+    dst: Ipv6Addr,
+) {
+    let (env, iif) = (act.env, quote.iif);
+    let Ok((offender, _)) = Ip6Hdr::ref_from_prefix(quote.bytes) else { return };
+    let known = env.neighbours.get(env.view, iif.index, IpAddr::V6(target)).filter(|n| n.state.is_valid());
+    let message =
+        Redirect { target, destination: offender.dst(), target_mac: known.map(|n| n.lladdr), packet: quote.bytes };
+    let len = Ip6Hdr::LEN + message.byte_len();
+    let Some(out) = env.state.ifaces.get(iif.index) else { return };
+    let Some(made) = act.make(out, len) else { return };
+    let mut header = Ip6Hdr::new((len - Ip6Hdr::LEN) as u16, proto::ICMPV6, 255, src, dst);
+    header.set_traffic_class(iif.conf6.ndisc_tclass as u8);
+    if let Some((head, body)) = made.packet.split_at_mut_checked(Ip6Hdr::LEN) {
+        head.copy_from_slice(header.as_bytes());
+        let _ = message.write(src, dst, body);
+    }
+    let place = made.place;
+    icmp::count_sent(act, out, v6::REDIRECT, len);
+    act.reply_made(format_args!("redirect of {} to {target}, from {src} to {dst}", offender.dst()));
+    act.send_made(out, IpAddr::V6(dst), multicast_mac(dst), place, iif);
+}

@@ -1,0 +1,44 @@
+//! The way out: the route's own MTU, the counters of the link, the next hop. Linux: ip6_output to neigh_output.
+
+use super::super::ctx::{Ctx, send_or_hold};
+use super::super::decision::{Edit, ReplyKind, Verdict};
+use super::super::l3::gso;
+use super::super::observe::Observer;
+use super::route::Route;
+use super::{Packet, multicast_mac};
+use crate::drop::DropReason as D;
+use crate::stats::Mib;
+
+/// A forwarded packet leaves, its hop limit lowered. Linux: ip6_output, ip6_finish_output2.
+pub fn output<'a, O: Observer>(
+    cx: &mut Ctx<'a, '_, O>,
+    packet: &Packet<'_>,
+    route: &Route<'a>,
+) -> Result<Verdict<'a>, D> {
+    let oif = cx.some(D::NoPort, cx.oif)?;
+    cx.check(D::V6OutDisabled, oif.conf6.disable_ipv6 == 0)?;
+    // The second MTU check, against the route's own metric and without the floor of 1280. Linux: ip6_fragment.
+    let mtu = route_mtu(route, oif.conf6.mtu);
+    let fits = gso::fits(packet.bytes, &packet.meta.offload, mtu);
+    if !fits {
+        cx.reply(ReplyKind::TooBig(mtu), packet.hdr.hop_limit.wrapping_sub(1));
+    }
+    cx.check(D::V6TooBigRoute, fits)?;
+    let dst = packet.hdr.dst();
+    if dst.is_multicast() {
+        cx.count_out(Mib::Ip6OutMcastPkts, 1);
+        cx.count_out(Mib::Ip6OutMcastOctets, packet.bytes.len());
+    }
+    cx.count_out(Mib::Ip6OutTransmits, 1);
+    cx.count_out(Mib::Ip6OutOctets, packet.bytes.len());
+    let next = route.next_hop(dst);
+    cx.step("next hop", "RFC 4861 5.2", "ip6_finish_output2", format_args!("{next} on {}", oif.name));
+    let way = cx.neighbour(oif, next, multicast_mac(dst));
+    Ok(send_or_hold(way, Edit { len: packet.bytes.len(), decrement: true, header: None }))
+}
+
+/// The MTU that ip6_output compares with: the route's metric, else the interface's. Linux: dst_mtu.
+pub fn route_mtu(route: &Route<'_>, device: i64) -> u32 {
+    let metric = route.path.filter(|p| p.mtu != 0).map(|p| p.mtu);
+    metric.unwrap_or_else(|| u32::try_from(device).unwrap_or(0))
+}

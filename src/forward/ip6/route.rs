@@ -1,0 +1,255 @@
+//! Where a packet goes: rules, tables, the choice among the paths of a prefix, the choice among next hops.
+//! Linux: ip6_route_input, fib6_rule_lookup, rt6_select, fib6_select_path.
+
+use super::super::ctx::{Ctx, Env, Nanos};
+use super::super::l3::multipath;
+use super::super::observe::Observer;
+use super::Packet;
+use crate::iface::{Iface, LinkKind};
+use crate::wire::{dissect, eth, ip6};
+use std::net::{IpAddr, Ipv6Addr};
+use warren_fib::{GroupKind, Member, Path, Pref, RouteType, Rule, RuleAction, RuleKey};
+
+/// What is done with a packet on this route.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Sent on.
+    Unicast,
+    /// Delivered to this host.
+    Local,
+    /// Given to the multicast rules.
+    Multicast,
+    /// Nothing found, or a route or rule of type unreachable.
+    NoRoute,
+    /// A route or rule of type prohibit.
+    Prohibit,
+    /// Dropped in silence.
+    Blackhole,
+}
+
+/// The outcome of a lookup.
+#[derive(Clone, Copy, Debug)]
+pub struct Route<'a> {
+    /// What is done.
+    pub kind: Kind,
+    /// The chosen path; none where no route was found.
+    pub path: Option<&'a Path<Ipv6Addr>>,
+    /// The chosen next hop.
+    pub member: Option<&'a Member>,
+    /// Length of the matched prefix.
+    pub prefix_len: u8,
+}
+
+impl<'a> Route<'a> {
+    fn none(kind: Kind) -> Self {
+        Route { kind, path: None, member: None, prefix_len: 0 }
+    }
+
+    /// The interface that the packet leaves by.
+    pub fn oif(&self, env: Env<'a>) -> Option<&'a Iface> {
+        env.state.ifaces.get(self.member?.oif)
+    }
+
+    /// The gateway, or the destination itself on a link.
+    pub fn next_hop(&self, dst: Ipv6Addr) -> IpAddr {
+        self.member.and_then(|m| m.via).unwrap_or(IpAddr::V6(dst))
+    }
+}
+
+/// What a lookup asks for.
+#[derive(Clone, Copy)]
+pub struct Request<'p> {
+    /// Rule key; source and destination are in it.
+    pub key: RuleKey<Ipv6Addr>,
+    /// Prefer next hops on this interface; 0: no preference.
+    pub prefer: u32,
+    /// Only next hops on that interface.
+    pub strict: bool,
+    /// The packet that the multipath hash is computed of.
+    pub packet: &'p [u8],
+}
+
+/// The route of a received packet. Linux: ip6_route_input.
+pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> Route<'a> {
+    let (hdr, env) = (packet.hdr, cx.env);
+    let dst = hdr.dst();
+    let mut key = RuleKey {
+        src: hdr.src(),
+        dst,
+        iif: cx.iif.index,
+        oif: 0,
+        tos: hdr.traffic_class() & 0xfc,
+        mark: 0,
+        ipproto: hdr.next_header,
+        sport: 0,
+        dport: 0,
+    };
+    if env.state.rules6.needs_flow() {
+        let flow = dissect::dissect(packet.bytes, eth::ETHERTYPE_IPV6, true).outer;
+        key.ipproto = flow.ip_proto;
+        key.sport = u16::from_be_bytes(flow.sport);
+        key.dport = u16::from_be_bytes(flow.dport);
+    }
+    // The ingress interface counts as a wish for the way out; only scoped destinations insist on it.
+    let strict = dst.is_multicast() || ip6::is_link_local(dst) || dst.is_loopback();
+    let request = Request { key, prefer: cx.iif.index, strict, packet: packet.bytes };
+    let route = lookup(env, &request);
+    cx.step(
+        "route lookup",
+        "RFC 4861 5.2",
+        "ip6_route_input",
+        format_args!("{dst}: {:?}, prefix length {}, table {}", route.kind, route.prefix_len, route.path.map_or(0, |p| p.table)),
+    );
+    route
+}
+
+/// Rules in order, each with its table. Linux: fib6_rule_lookup.
+pub fn lookup<'a>(env: Env<'a>, request: &Request<'_>) -> Route<'a> {
+    for rule in env.state.rules6.matching(&request.key) {
+        match rule.action {
+            RuleAction::Table(id) => {
+                if let Some(route) = table(env, id, rule, request) {
+                    return finish(env, request, route);
+                }
+            }
+            RuleAction::Unreachable => return Route::none(Kind::NoRoute),
+            RuleAction::Prohibit => return Route::none(Kind::Prohibit),
+            RuleAction::Blackhole => return Route::none(Kind::Blackhole),
+            RuleAction::Goto(_) | RuleAction::Nop => {}
+        }
+    }
+    Route::none(Kind::NoRoute)
+}
+
+/// The longest prefix with a usable path; `None` lets the next rule try. Linux: fib6_table_lookup.
+fn table<'a>(
+    env: Env<'a>,
+    id: u32,
+    rule: &Rule<Ipv6Addr>,
+    request: &Request<'_>,
+) -> Option<(u8, &'a Path<Ipv6Addr>)> {
+    for (len, set) in env.view.table::<Ipv6Addr>(id)?.lookup(request.key.dst) {
+        let path = if set.plain { plain(env, &set.paths, request) } else { select(env, &set.paths, request) };
+        let Some(path) = path else { continue };
+        return (path.kind != RouteType::Throw && !rule.suppresses(len)).then_some((len, path));
+    }
+    None
+}
+
+/// One path and nothing to choose: it only has to be usable.
+fn plain<'a>(env: Env<'a>, paths: &'a [Path<Ipv6Addr>], request: &Request<'_>) -> Option<&'a Path<Ipv6Addr>> {
+    paths.first().filter(|p| score(env, p, request).is_some())
+}
+
+/// The source prefixes from the longest that matches, each with its paths. Linux: fib6_node_lookup, rt6_select.
+fn select<'a>(env: Env<'a>, paths: &'a [Path<Ipv6Addr>], request: &Request<'_>) -> Option<&'a Path<Ipv6Addr>> {
+    let matches = |p: &&Path<Ipv6Addr>| p.src.contains(request.key.src);
+    let mut below = u8::MAX;
+    while let Some(len) = paths.iter().filter(matches).map(|p| p.src.len()).filter(|&l| l < below).max() {
+        let of_source = || paths.iter().filter(|p| p.src.len() == len && p.src.contains(request.key.src));
+        let metric = of_source().map(|p| p.metric).min()?;
+        // The lowest metric alone, and only if nothing there is usable all that remain, by score.
+        let best = best(env, of_source().filter(|p| p.metric == metric), request);
+        if let Some(path) = best.or_else(|| self::best(env, of_source().filter(|p| p.metric != metric), request)) {
+            return Some(path);
+        }
+        below = len;
+    }
+    None
+}
+
+/// The path with the highest score, the first of equals. Linux: find_rr_leaf.
+fn best<'a>(
+    env: Env<'a>,
+    paths: impl Iterator<Item = &'a Path<Ipv6Addr>>,
+    request: &Request<'_>,
+) -> Option<&'a Path<Ipv6Addr>> {
+    let mut chosen: Option<(i32, &Path<Ipv6Addr>)> = None;
+    for path in paths {
+        let Some(score) = score(env, path, request) else { continue };
+        if chosen.is_none_or(|(best, _)| score > best) {
+            chosen = Some((score, path));
+        }
+    }
+    chosen.map(|(_, path)| path)
+}
+
+/// How good a path is for the request; `None` if it cannot be used. RFC 4191 3.2; Linux: rt6_score_route.
+fn score(env: Env<'_>, path: &Path<Ipv6Addr>, request: &Request<'_>) -> Option<i32> {
+    if expired(path, env.now) {
+        return None;
+    }
+    let preference = match path.pref {
+        Pref::Low => 1,
+        Pref::Medium => 2,
+        Pref::High => 3,
+    } << 2;
+    let group = path.group.and_then(|id| env.view.group(id));
+    let Some(group) = group.filter(|g| g.kind != GroupKind::Blackhole) else {
+        // Reject routes stand on the loopback device, which no packet asks for.
+        return (!request.strict).then_some(preference);
+    };
+    let usable = group.members.iter().filter(|m| !m.dead);
+    let on_link = |m: &Member| request.prefer == 0 || m.oif == request.prefer;
+    let mut best = None;
+    for member in usable {
+        let score = if on_link(member) { Some(2 | preference) } else { (!request.strict).then_some(preference) };
+        best = best.max(score);
+    }
+    best
+}
+
+fn expired(path: &Path<Ipv6Addr>, now: Nanos) -> bool {
+    path.expires <= now
+}
+
+/// From a path to what is done, and to one next hop. Linux: fib6_select_path.
+fn finish<'a>(env: Env<'a>, request: &Request<'_>, (prefix_len, path): (u8, &'a Path<Ipv6Addr>)) -> Route<'a> {
+    let kind = match path.kind {
+        RouteType::Unicast | RouteType::Broadcast => Kind::Unicast,
+        RouteType::Local | RouteType::Anycast => Kind::Local,
+        RouteType::Multicast => Kind::Multicast,
+        RouteType::Blackhole => Kind::Blackhole,
+        RouteType::Prohibit => Kind::Prohibit,
+        RouteType::Unreachable | RouteType::Throw => Kind::NoRoute,
+    };
+    let found = Route { kind, path: Some(path), member: None, prefix_len };
+    let Some(group) = path.group.and_then(|id| env.view.group(id)) else { return found };
+    if group.kind == GroupKind::Blackhole {
+        return Route { kind: Kind::Blackhole, ..found };
+    }
+    let member = match &group.members[..] {
+        [only] => Some(only),
+        members => {
+            let hash = multipath::hash6(env.state, request.packet);
+            group.select(hash, |m| good(env, &group.kind, m)).and_then(|i| members.get(i))
+        }
+    };
+    Route { member, ..found }
+}
+
+/// Whether a member may be chosen: nexthop groups skip gateways that do not answer. Linux: nexthop_is_good_nh.
+fn good(env: Env<'_>, kind: &GroupKind, member: &Member) -> bool {
+    if *kind == GroupKind::Plain {
+        return true;
+    }
+    let Some(via) = member.via else { return true };
+    env.neighbours.get(env.view, member.oif, via).is_none_or(|n| n.state.is_valid())
+}
+
+/// The route of a packet that this router makes itself. Linux: ip6_route_output.
+pub fn output<'a>(env: Env<'a>, src: Option<Ipv6Addr>, dst: Ipv6Addr, oif: u32, packet: &[u8]) -> Route<'a> {
+    let key = RuleKey {
+        src: src.unwrap_or(Ipv6Addr::UNSPECIFIED),
+        dst,
+        iif: env.state.ifaces.iter().find(|i| i.kind == LinkKind::Loopback).map_or(1, |i| i.index),
+        oif,
+        tos: 0,
+        mark: 0,
+        ipproto: crate::wire::proto::ICMPV6,
+        sport: 0,
+        dport: 0,
+    };
+    let strict = dst.is_multicast() || ip6::is_link_local(dst);
+    lookup(env, &Request { key, prefer: oif, strict: strict && oif != 0, packet })
+}

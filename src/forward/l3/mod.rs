@@ -1,0 +1,5 @@
+//! Steps that are equal in both families.
+
+pub mod gso;
+pub mod limit;
+pub mod multipath;

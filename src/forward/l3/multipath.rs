@@ -1,0 +1,149 @@
+//! Which fields of a packet choose among several next hops, by `fib_multipath_hash_policy`.
+//!
+//! The hash itself is `warren_fib::multipath`; the facts of the packet are `wire::dissect`.
+
+use crate::state::State;
+use crate::wire::dissect::{self, Flow, dissect};
+use crate::wire::ip4::Ip4Hdr;
+use crate::wire::ip6::Ip6Hdr;
+use crate::wire::{eth, icmp, proto};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use warren_fib::multipath::{Addrs, FlowKeys, hash31, hash32, jhash_2words};
+use zerocopy::FromBytes;
+
+/// Bits of `fib_multipath_hash_fields`.
+mod field {
+    pub const SRC_IP: i64 = 0x1;
+    pub const DST_IP: i64 = 0x2;
+    pub const IP_PROTO: i64 = 0x4;
+    pub const FLOWLABEL: i64 = 0x8;
+    pub const SRC_PORT: i64 = 0x10;
+    pub const DST_PORT: i64 = 0x20;
+    /// The same six fields of the inner packet lie this many bits higher.
+    pub const INNER: u32 = 6;
+}
+
+fn keys(addrs: Addrs) -> FlowKeys {
+    FlowKeys { ip_proto: 0, label: [0; 4], sport: [0; 2], dport: [0; 2], addrs }
+}
+
+fn v4(src: Ipv4Addr, dst: Ipv4Addr) -> FlowKeys {
+    keys(Addrs::V4 { src, dst })
+}
+
+fn v6(src: Ipv6Addr, dst: Ipv6Addr) -> FlowKeys {
+    keys(Addrs::V6 { src, dst })
+}
+
+/// 31-bit hash of an IPv6 packet (from its IP header on). Linux: rt6_multipath_hash.
+pub fn hash6(state: &State, packet: &[u8]) -> u32 {
+    let seed = state.multipath_seed();
+    let (policy, fields) =
+        (state.sysctl.ip6.fib_multipath_hash_policy, state.sysctl.ip6.fib_multipath_hash_fields);
+    match policy {
+        1 => hash31(seed, &layer4(packet, eth::ETHERTYPE_IPV6)),
+        2 => hash31(seed, &inner(packet, eth::ETHERTYPE_IPV6).unwrap_or_else(|| layer3_v6(packet))),
+        3 => custom(seed, fields, packet, eth::ETHERTYPE_IPV6),
+        _ => hash31(seed, &layer3_v6(packet)),
+    }
+}
+
+/// 31-bit hash of an IPv4 packet. Linux: fib_multipath_hash.
+pub fn hash4(state: &State, packet: &[u8]) -> u32 {
+    let seed = state.multipath_seed();
+    let (policy, fields) =
+        (state.sysctl.ip4.fib_multipath_hash_policy, state.sysctl.ip4.fib_multipath_hash_fields);
+    match policy {
+        1 => hash31(seed, &layer4(packet, eth::ETHERTYPE_IPV4)),
+        2 => hash31(seed, &inner(packet, eth::ETHERTYPE_IPV4).unwrap_or_else(|| layer3_v4(packet))),
+        3 => custom(seed, fields, packet, eth::ETHERTYPE_IPV4),
+        _ => hash31(seed, &layer3_v4(packet)),
+    }
+}
+
+/// Policy 0: addresses, flow label and next header; of an ICMPv6 error those of the packet it quotes.
+/// Linux: ip6_multipath_l3_keys.
+fn layer3_v6(packet: &[u8]) -> FlowKeys {
+    let Ok((hdr, rest)) = Ip6Hdr::ref_from_prefix(packet) else {
+        return v6(Ipv6Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
+    };
+    let is_error = |kind: u8| matches!(kind, icmp::v6::DEST_UNREACH..=icmp::v6::PARAM_PROBLEM);
+    let error = hdr.next_header == proto::ICMPV6 && rest.first().is_some_and(|&k| is_error(k));
+    let quoted = rest.get(icmp::IcmpHdr::LEN..).and_then(|q| Ip6Hdr::ref_from_prefix(q).ok());
+    let key = quoted.filter(|_| error).map_or(hdr, |(q, _)| q);
+    FlowKeys { ip_proto: key.next_header, label: key.flow_label().to_be_bytes(), ..v6(key.src(), key.dst()) }
+}
+
+/// Policy 0: addresses; of an ICMP error those of the packet it quotes. Linux: ip_multipath_l3_keys.
+fn layer3_v4(packet: &[u8]) -> FlowKeys {
+    let Ok((hdr, _)) = Ip4Hdr::ref_from_prefix(packet) else {
+        return v4(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
+    };
+    let rest = packet.get(hdr.ihl()..).unwrap_or_default();
+    let error = hdr.proto == proto::ICMP
+        && hdr.frag_offset() == 0
+        && rest.first().is_some_and(|&k| icmp::v4::is_error(k));
+    let quoted = rest.get(icmp::IcmpHdr::LEN..).and_then(|q| Ip4Hdr::ref_from_prefix(q).ok());
+    let key = quoted.filter(|_| error).map_or(hdr, |(q, _)| q);
+    v4(key.src(), key.dst())
+}
+
+fn addrs_of(flow: &Flow) -> Option<FlowKeys> {
+    match flow.addrs {
+        dissect::Addrs::V4 { src, dst } => Some(v4(src, dst)),
+        dissect::Addrs::V6 { src, dst } => Some(v6(src, dst)),
+        dissect::Addrs::None => None,
+    }
+}
+
+/// Policy 1: addresses, protocol and ports, not looking into tunnels.
+fn layer4(packet: &[u8], ethertype: u16) -> FlowKeys {
+    let flow = dissect(packet, ethertype, true).outer;
+    let addrs = addrs_of(&flow).unwrap_or_else(|| v4(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED));
+    FlowKeys { ip_proto: flow.ip_proto, sport: flow.sport, dport: flow.dport, ..addrs }
+}
+
+/// Policy 2: addresses of the innermost packet; of IPv6 also label and next header, in host order.
+fn inner(packet: &[u8], ethertype: u16) -> Option<FlowKeys> {
+    let found = dissect(packet, ethertype, false);
+    if !found.encapsulated {
+        return None;
+    }
+    let flow = found.inner?;
+    let keys = addrs_of(&flow)?;
+    Some(match keys.addrs {
+        Addrs::V4 { .. } => keys,
+        Addrs::V6 { .. } => FlowKeys { ip_proto: flow.ip_proto, label: flow.label.to_ne_bytes(), ..keys },
+    })
+}
+
+/// Policy 3: chosen fields of the outer and the inner packet, hashed apart and then together.
+/// Linux: rt6_multipath_custom_hash_skb, fib_multipath_custom_hash_skb.
+fn custom(seed: u32, fields: i64, packet: &[u8], ethertype: u16) -> u32 {
+    let outer = chosen(seed, fields & 0x3f, Some(dissect(packet, ethertype, true).outer));
+    let through = dissect(packet, ethertype, false);
+    let inner = chosen(seed, fields >> field::INNER & 0x3f, through.inner.filter(|_| through.encapsulated));
+    jhash_2words(outer, inner) >> 1
+}
+
+/// The 32-bit hash of the chosen fields; 0 if none is chosen or there is no such packet.
+fn chosen(seed: u32, fields: i64, flow: Option<Flow>) -> u32 {
+    let Some(flow) = flow.filter(|_| fields != 0) else { return 0 };
+    let has = |bit: i64| fields & bit != 0;
+    let Some(mut keys) = addrs_of(&flow) else { return 0 };
+    match &mut keys.addrs {
+        Addrs::V4 { src, dst } => {
+            *src = if has(field::SRC_IP) { *src } else { Ipv4Addr::UNSPECIFIED };
+            *dst = if has(field::DST_IP) { *dst } else { Ipv4Addr::UNSPECIFIED };
+        }
+        Addrs::V6 { src, dst } => {
+            *src = if has(field::SRC_IP) { *src } else { Ipv6Addr::UNSPECIFIED };
+            *dst = if has(field::DST_IP) { *dst } else { Ipv6Addr::UNSPECIFIED };
+            keys.label = if has(field::FLOWLABEL) { flow.label.to_ne_bytes() } else { [0; 4] };
+        }
+    }
+    keys.ip_proto = if has(field::IP_PROTO) { flow.ip_proto } else { 0 };
+    keys.sport = if has(field::SRC_PORT) { flow.sport } else { [0; 2] };
+    keys.dport = if has(field::DST_PORT) { flow.dport } else { [0; 2] };
+    hash32(seed, &keys)
+}

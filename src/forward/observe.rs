@@ -1,0 +1,51 @@
+//! What the full path tells an observer: nothing by default, each step for `explain`.
+
+use super::decision::Decision;
+use crate::drop::DropReason;
+use std::fmt;
+
+/// A step that is not a check: where the packet's way is chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'s> {
+    /// What is done, in the field's words.
+    pub what: &'static str,
+    /// What came of it.
+    pub found: fmt::Arguments<'s>,
+    /// RFC and section, empty where only the kernel decides.
+    pub rfc: &'static str,
+    /// The kernel function.
+    pub function: &'static str,
+}
+
+/// Watches one packet go through the full path. All methods do nothing unless overridden, and cost nothing then.
+pub trait Observer {
+    /// A check was made; `ok` says whether the packet passed.
+    fn check(&mut self, _reason: DropReason, _ok: bool) {}
+    /// A step was taken.
+    fn step(&mut self, _step: Step<'_>) {}
+    /// The decision, before it is carried out.
+    fn decided(&mut self, _decision: &Decision<'_>) {}
+    /// Something about an ICMP message to be sent, or why none is.
+    fn reply(&mut self, _what: fmt::Arguments<'_>) {}
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {}
+
+impl<O: Observer> Observer for &mut O {
+    fn check(&mut self, reason: DropReason, ok: bool) {
+        (**self).check(reason, ok);
+    }
+    fn step(&mut self, step: Step<'_>) {
+        (**self).step(step);
+    }
+    fn decided(&mut self, decision: &Decision<'_>) {
+        (**self).decided(decision);
+    }
+    fn reply(&mut self, what: fmt::Arguments<'_>) {
+        (**self).reply(what);
+    }
+}

@@ -75,7 +75,7 @@ pub struct Dissected {
 /// Dissects a packet that starts at its IP header; `ethertype` says which one. Link padding must be cut off.
 ///
 /// With `stop_at_encap` nothing inside an encapsulation is looked at; `outer` is the same either way. Any
-/// bytes; at most 16 headers. Linux: __skb_flow_dissect, skb_flow_dissect_flow_keys.
+/// bytes; at most 15 steps from header to header. Linux: __skb_flow_dissect, skb_flow_dissect_flow_keys.
 #[must_use]
 pub fn dissect(packet: &[u8], ethertype: u16, stop_at_encap: bool) -> Dissected {
     let mut walk = Walk { rest: packet, stop_at_encap, keys: Flow::default(), found: Dissected::default() };

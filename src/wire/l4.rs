@@ -50,9 +50,8 @@ pub struct TcpHdr {
 pub fn ports_offset(protocol: u8) -> Option<usize> {
     use proto::{AH, DCCP, ESP, SCTP, TCP, UDP, UDPLITE};
     match protocol {
-        TCP | UDP | UDPLITE | SCTP | DCCP => Some(0),
-        // The security parameter index stands in for the two ports.
-        ESP => Some(0),
+        // Of ESP and AH the security parameter index stands in for the two ports.
+        TCP | UDP | UDPLITE | SCTP | DCCP | ESP => Some(0),
         AH => Some(4),
         _ => None,
     }

@@ -144,9 +144,14 @@ mod tests {
                 };
                 assert_eq!((target_addr, dest_addr), (redirect.target, redirect.destination));
                 assert_eq!(lladdr, mac.map(|mac| RawHardwareAddress::from(EthernetAddress(mac))));
-                let quoted = redirected_hdr.unwrap();
-                assert_eq!((quoted.header.src_addr, quoted.header.dst_addr), (DST, redirect.destination));
-                assert!(payload.starts_with(quoted.data));
+                // smoltcp hides a packet that is quoted in part, so those bytes are looked at as they are.
+                let quoted = redirect.redirected_len() - 8;
+                assert_eq!(out[len - quoted..len], packet[..quoted]);
+                assert_eq!(redirected_hdr.is_some(), quoted == packet.len());
+                if let Some(whole) = redirected_hdr {
+                    assert_eq!((whole.header.src_addr, whole.header.dst_addr), (DST, redirect.destination));
+                    assert_eq!(whole.data, payload);
+                }
             },
         );
     }

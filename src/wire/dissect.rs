@@ -283,4 +283,6 @@ fn ppp_ethertype(protocol: u16) -> Option<u16> {
 }
 
 #[cfg(test)]
+mod kernel;
+#[cfg(test)]
 mod tests;

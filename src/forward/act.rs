@@ -155,8 +155,9 @@ impl<'a, O: Observer> Act<'a, '_, O> {
 
     /// Tells the control thread once that a stale next hop is in use, so that the kernel verifies it.
     fn report_use(&mut self, egress: &Egress<'a>) {
-        if egress.nud == Nud::STALE && self.env.neighbours.report_use(self.env.view, egress.oif.index, egress.next) {
-            self.asks.push(Ask::Used { oif: egress.oif.index, next: egress.next });
+        let (oif, next) = (egress.oif.index, egress.next);
+        if egress.nud == Nud::STALE && self.env.view.neighbour(oif, next).is_some_and(|n| n.first_use()) {
+            self.asks.push(Ask::Used { oif, next });
         }
     }
 
@@ -190,11 +191,7 @@ impl<'a, O: Observer> Act<'a, '_, O> {
     pub fn send_made(&mut self, oif: &'a Iface, next: IpAddr, fixed: Option<[u8; 6]>, place: Place, iif: &Iface) {
         match super::ctx::neighbour(self.env, oif, next, fixed) {
             Ok(egress) => self.send_made_to(&egress, place),
-            Err(wait) => {
-                let bytes = self.out.scratch.get(place.start + oif.header_len(), place.len - oif.header_len());
-                let held = self.hold.push(&Waiting::new(&wait.key(), iif.index, self.env.now), bytes, Offload::default());
-                self.after_hold(&wait, held);
-            }
+            Err(wait) => self.hold_made(&wait, place, Offload::default(), iif),
         }
     }
 
@@ -209,10 +206,27 @@ impl<'a, O: Observer> Act<'a, '_, O> {
         self.push(egress.oif, Source::Made, place.start, place.len, Offload::default());
     }
 
+    /// Copies a made packet into the hold queue.
+    pub fn hold_made(&mut self, wait: &Wait<'a>, place: Place, offload: Offload, iif: &Iface) {
+        let header = wait.oif.header_len();
+        let bytes = self.out.scratch.get(place.start + header, place.len - header);
+        let waiting = self.waiting(wait, iif);
+        let held = self.hold.push(waiting, bytes, offload);
+        self.after_hold(wait, held);
+    }
+
     /// Copies a packet into the hold queue and asks for the next hop's address.
     pub fn hold_packet(&mut self, wait: &Wait<'a>, bytes: &[u8], offload: Offload, iif: &Iface) {
-        let held = self.hold.push(&Waiting::new(&wait.key(), iif.index, self.env.now), bytes, offload);
+        let waiting = self.waiting(wait, iif);
+        let held = self.hold.push(waiting, bytes, offload);
         self.after_hold(wait, held);
+    }
+
+    fn waiting(&self, wait: &Wait<'a>, iif: &Iface) -> Waiting {
+        let seen = self.env.view.neighbour(wait.oif.index, wait.next).map_or(0, |n| n.number);
+        let conf = if wait.next.is_ipv4() { &wait.oif.neigh4 } else { &wait.oif.neigh6 };
+        let limit = usize::try_from(conf.unres_qlen_bytes).unwrap_or(0);
+        Waiting { key: wait.key(), iif: iif.index, since: self.env.now, seen, limit }
     }
 
     fn after_hold(&mut self, wait: &Wait<'a>, held: crate::neigh::Held) {

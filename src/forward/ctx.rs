@@ -5,8 +5,7 @@
 use super::decision::{Count, Decision, Edit, Egress, MAX_COUNTS, Reply, ReplyKind, Verdict, Wait};
 use super::observe::{Observer, Step};
 use crate::drop::DropReason;
-use crate::iface::Iface;
-use crate::neigh::Neighbours;
+use crate::iface::{Iface, LinkKind};
 use crate::state::State;
 use crate::stats::Mib;
 use arrayvec::ArrayVec;
@@ -20,14 +19,14 @@ pub type Nanos = u64;
 /// The published state as one batch sees it.
 #[derive(Clone, Copy)]
 pub struct Env<'a> {
-    /// Routes, path sets, groups, adjacencies.
+    /// Routes, path sets, groups, adjacencies, neighbours.
     pub view: &'a View<'a>,
     /// Interfaces, sysctls, rules, what is left to the kernel.
     pub state: &'a State,
-    /// Link-layer addresses.
-    pub neighbours: &'a Neighbours,
-    /// When the batch was received.
+    /// When the batch was received, by a clock that never steps.
     pub now: Nanos,
+    /// The same moment since 1970, for timestamps in packets.
+    pub wall: Nanos,
 }
 
 /// The notes of one packet's decision.
@@ -38,6 +37,10 @@ pub struct Ctx<'a, 'o, O> {
     pub iif: &'a Iface,
     /// The route's interface, once known.
     pub oif: Option<&'a Iface>,
+    /// Bytes of the IP packet once layer-2 padding is cut: what errors quote.
+    pub len: usize,
+    /// The IPv4 header after its options were acted on, checksum as received: what errors quote.
+    pub header: Option<ArrayVec<u8, 60>>,
     replies: ArrayVec<Reply, 2>,
     counts: ArrayVec<Count, MAX_COUNTS>,
     observer: &'o mut O,
@@ -45,8 +48,8 @@ pub struct Ctx<'a, 'o, O> {
 
 impl<'a, 'o, O: Observer> Ctx<'a, 'o, O> {
     /// Notes for a packet received on `iif`.
-    pub fn new(env: Env<'a>, iif: &'a Iface, observer: &'o mut O) -> Self {
-        Ctx { env, iif, oif: None, replies: ArrayVec::new(), counts: ArrayVec::new(), observer }
+    pub fn new(env: Env<'a>, iif: &'a Iface, len: usize, observer: &'o mut O) -> Self {
+        Ctx { env, iif, oif: None, len, header: None, replies: ArrayVec::new(), counts: ArrayVec::new(), observer }
     }
 
     /// A check of the table: goes on if `ok`, else the packet is dropped for `reason`.
@@ -87,29 +90,39 @@ impl<'a, 'o, O: Observer> Ctx<'a, 'o, O> {
         debug_assert!(!full, "no rule sends more than two");
     }
 
-    /// The link-layer step: sends on if the next hop's address is known, else waits for it.
-    ///
-    /// Linux: neigh_output. A multicast or broadcast next hop needs no resolution, nor does a link without addresses.
-    pub fn neighbour(&self, oif: &'a Iface, next: IpAddr, fixed: Option<[u8; 6]>) -> Result<Egress<'a>, Wait<'a>> {
-        if let Some(lladdr) = fixed {
-            return Ok(Egress { oif, next, lladdr, nud: Nud::NOARP });
-        }
-        if oif.kind != crate::iface::LinkKind::Ethernet {
-            return Ok(Egress { oif, next, lladdr: [0; 6], nud: Nud::NOARP });
-        }
-        match self.env.neighbours.get(self.env.view, oif.index, next) {
-            Some(n) if n.state.is_valid() => Ok(Egress { oif, next, lladdr: n.lladdr, nud: n.state }),
-            _ => Err(Wait { oif, next }),
-        }
-    }
-
     /// Closes the notes.
     pub fn decide(self, verdict: Result<Verdict<'a>, DropReason>) -> Decision<'a> {
         let verdict = verdict.unwrap_or_else(Verdict::Drop);
         let out_slot = self.oif.map(|o| o.slot);
-        let decision = Decision { verdict, replies: self.replies, counts: self.counts, out_slot };
+        let decision = Decision {
+            verdict,
+            replies: self.replies,
+            counts: self.counts,
+            out_slot,
+            len: self.len,
+            header: self.header,
+        };
         self.observer.decided(&decision);
         decision
+    }
+}
+
+/// The link-layer step: goes out if the next hop's address is known, else waits for it. Linux: neigh_output.
+///
+/// `fixed` is the address of a multicast or broadcast next hop; a link without addresses needs none.
+pub fn neighbour<'a>(
+    env: Env<'a>,
+    oif: &'a Iface,
+    next: IpAddr,
+    fixed: Option<[u8; 6]>,
+) -> Result<Egress<'a>, Wait<'a>> {
+    let fixed = fixed.or_else(|| (oif.kind != LinkKind::Ethernet).then_some([0; 6]));
+    if let Some(lladdr) = fixed {
+        return Ok(Egress { oif, next, lladdr, nud: Nud::NOARP });
+    }
+    match env.view.neighbour(oif.index, next).map(|n| n.neighbour) {
+        Some(n) if n.state.is_valid() => Ok(Egress { oif, next, lladdr: n.lladdr, nud: n.state }),
+        _ => Err(Wait { oif, next }),
     }
 }
 

@@ -79,6 +79,13 @@ pub struct Wait<'a> {
     pub next: IpAddr,
 }
 
+impl Wait<'_> {
+    /// The neighbour: interface and address.
+    pub fn key(&self) -> (u32, IpAddr) {
+        (self.oif.index, self.next)
+    }
+}
+
 /// Changes to the IP packet on its way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Edit {
@@ -139,4 +146,8 @@ pub struct Decision<'a> {
     pub counts: ArrayVec<Count, MAX_COUNTS>,
     /// The route's interface, for counters of the drop reason that belong to the way out.
     pub out_slot: Option<u16>,
+    /// Bytes of the IP packet without layer-2 padding: what errors quote from.
+    pub len: usize,
+    /// The IPv4 header that errors quote, where options were written into it.
+    pub header: Option<ArrayVec<u8, 60>>,
 }

@@ -136,5 +136,6 @@ fn jumbo<O: Observer>(
     cx.check(D::V6JumboPayload, packet.hdr.payload_len.get() == 0)?;
     let end = Ip6Hdr::LEN + len as usize;
     packet.bytes = cx.some(D::V6JumboTruncated, packet.bytes.get(..end))?;
+    cx.len = end;
     Ok(())
 }

@@ -44,7 +44,7 @@ pub fn decide<'a, O: Observer>(
     meta: Meta,
     observer: &mut O,
 ) -> Decision<'a> {
-    let mut cx = Ctx::new(env, iif, observer);
+    let mut cx = Ctx::new(env, iif, bytes.len(), observer);
     let verdict = path(&mut cx, bytes, meta);
     cx.decide(verdict)
 }

@@ -1,6 +1,6 @@
 //! The way out: the route's own MTU, the counters of the link, the next hop. Linux: ip6_output to neigh_output.
 
-use super::super::ctx::{Ctx, send_or_hold};
+use super::super::ctx::{Ctx, neighbour, send_or_hold};
 use super::super::decision::{Edit, ReplyKind, Verdict};
 use super::super::l3::gso;
 use super::super::observe::Observer;
@@ -33,7 +33,7 @@ pub fn output<'a, O: Observer>(
     cx.count_out(Mib::Ip6OutOctets, packet.bytes.len());
     let next = route.next_hop(dst);
     cx.step("next hop", "RFC 4861 5.2", "ip6_finish_output2", format_args!("{next} on {}", oif.name));
-    let way = cx.neighbour(oif, next, multicast_mac(dst));
+    let way = neighbour(cx.env, oif, next, multicast_mac(dst));
     Ok(send_or_hold(way, Edit { len: packet.bytes.len(), decrement: true, header: None }))
 }
 

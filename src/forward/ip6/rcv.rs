@@ -22,6 +22,7 @@ pub fn receive<'p, O: Observer>(cx: &mut Ctx<'_, '_, O>, bytes: &'p [u8], meta: 
     cx.count_in(ecn_counter(hdr.traffic_class()), gso::segments(&meta, bytes.len()));
     addresses(cx, hdr, &meta)?;
     let bytes = cut(cx, hdr, bytes)?;
+    cx.len = bytes.len();
     let mut packet = Packet { bytes, hdr, meta, alert: None };
     if hdr.next_header == proto::HOPOPTS {
         exthdrs::hop_by_hop(cx, &mut packet)?;

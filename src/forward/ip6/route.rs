@@ -234,7 +234,7 @@ fn good(env: Env<'_>, kind: &GroupKind, member: &Member) -> bool {
         return true;
     }
     let Some(via) = member.via else { return true };
-    env.neighbours.get(env.view, member.oif, via).is_none_or(|n| n.state.is_valid())
+    env.view.neighbour(member.oif, via).is_none_or(|n| n.neighbour.state.is_valid())
 }
 
 /// The route of a packet that this router makes itself. Linux: ip6_route_output.

@@ -4,7 +4,7 @@
 //! in a table of fixed size: when a peer finds no free place it reuses the oldest of its set. Time is in jiffies.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 /// Jiffies a second: the kernel's CONFIG_HZ, which decides how the limiter rounds.
 pub const HZ: u64 = 250;
@@ -42,7 +42,6 @@ const TOKEN_BITS: u32 = 18;
 
 impl Bucket {
     fn fresh(now: u64) -> Bucket {
-        // Offset by FRESH so that "sixty seconds ago" exists even at the start of time.
         Bucket { last: now, tokens: 0, redirects: 0 }
     }
 
@@ -69,6 +68,7 @@ pub struct Limits {
     key: ahash::RandomState,
     credit: AtomicI64,
     stamp: AtomicU64,
+    ids: AtomicU32,
 }
 
 /// What the limiter says of one message.
@@ -83,15 +83,16 @@ pub enum Allowance {
 }
 
 impl Limits {
-    /// A table for about `peers` peers, allocated once.
-    pub fn new(peers: usize) -> Limits {
+    /// A table for about `peers` peers, allocated once. `seed` hides identifications and spreads the peers.
+    pub fn new(peers: usize, seed: u64) -> Limits {
         let places = peers.next_power_of_two().max(WAYS);
         let place = |_| Place { peer: AtomicU64::new(0), bucket: AtomicU64::new(0) };
         Limits {
             places: (0..places).map(place).collect(),
-            key: ahash::RandomState::new(),
+            key: ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(32), 0x5eed),
             credit: AtomicI64::new(0),
             stamp: AtomicU64::new(0),
+            ids: AtomicU32::new(0),
         }
     }
 
@@ -157,6 +158,11 @@ impl Limits {
         self.credit.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// An identification for a packet that we make and that may be fragmented (RFC 7739 asks that it not be guessed).
+    pub fn next_id(&self, to: IpAddr) -> u16 {
+        self.key.hash_one((to, self.ids.fetch_add(1, Ordering::Relaxed))) as u16
+    }
+
     fn change(&self, addr: IpAddr, now: u64, f: impl Fn(Bucket, u64) -> (Bucket, bool)) -> bool {
         self.change_last(addr, now, |b, elapsed| {
             let (b, ok) = f(b, elapsed);
@@ -166,6 +172,7 @@ impl Limits {
 
     /// Applies `f(bucket, elapsed) -> (new bucket, touch the time, answer)` by compare and swap.
     fn change_last(&self, addr: IpAddr, now: u64, f: impl Fn(Bucket, u64) -> (Bucket, bool, bool)) -> bool {
+        // Moved on by FRESH, so that "sixty seconds ago" exists even at the start of time.
         let now = now + FRESH;
         let Some(place) = self.place(addr, now) else { return true };
         let mut old = place.bucket.load(Ordering::Relaxed);
@@ -214,7 +221,7 @@ mod tests {
 
     #[test]
     fn six_at_once_then_one_a_period() {
-        let l = Limits::new(64);
+        let l = Limits::new(64, 1);
         assert_eq!(allowed(&l, 20, 25, 1000), 6);
         assert_eq!(allowed(&l, 20, 25, 1024), 0);
         assert_eq!(allowed(&l, 20, 25, 1025), 1);
@@ -225,14 +232,14 @@ mod tests {
     #[test]
     fn the_kernel_sends_two_network_unreachables_to_a_fresh_host() {
         // Each error is charged twice, once by ip_error and once by icmp_send, from the same bucket.
-        let l = Limits::new(64);
+        let l = Limits::new(64, 1);
         let send = |now| l.unreachable4(PEER, now) && l.peer(PEER, HZ, now);
         assert_eq!((0..20).filter(|_| send(0)).count(), 2);
     }
 
     #[test]
     fn redirects_back_off_and_fall_silent() {
-        let l = Limits::new(64);
+        let l = Limits::new(64, 1);
         let sent: Vec<u64> = (0..30 * HZ).filter(|&t| l.redirect4(PEER, t)).collect();
         assert_eq!(sent.len(), 9);
         let ms: Vec<u64> = sent.iter().map(|t| t * 1000 / HZ).collect();
@@ -241,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_full_set_gives_up_its_oldest() {
-        let l = Limits::new(WAYS);
+        let l = Limits::new(WAYS, 1);
         for i in 0..100u8 {
             let addr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, i));
             assert!(l.peer(addr, 25, u64::from(i)), "a new peer starts with credit");
@@ -250,7 +257,7 @@ mod tests {
 
     #[test]
     fn global_credit_is_refilled_after_twenty_milliseconds() {
-        let l = Limits::new(8);
+        let l = Limits::new(8, 1);
         assert!(l.global(1000, 50, HZ), "a second has passed since the start");
         for _ in 0..50 {
             l.consume();

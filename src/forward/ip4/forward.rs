@@ -1,0 +1,61 @@
+//! Sending on, in the kernel's order. RFC 1812 5.3.1; Linux: ip_forward.
+
+use super::super::ctx::Ctx;
+use super::super::decision::{ReplyKind, Verdict};
+use super::super::l3::gso;
+use super::super::observe::Observer;
+use super::options::Options;
+use super::route::Route;
+use super::{Packet, output};
+use crate::drop::DropReason as D;
+use crate::frame::PktType;
+use crate::stats::Mib;
+use crate::wire::icmp::v4;
+use std::net::IpAddr;
+
+/// TTL, strict source routes, the MTU, and a redirect if one is due.
+pub fn forward<'a, O: Observer>(
+    cx: &mut Ctx<'a, '_, O>,
+    packet: &Packet<'_>,
+    route: &Route<'a>,
+    options: Option<Options>,
+) -> Result<Verdict<'a>, D> {
+    let (hdr, ttl) = (packet.hdr, packet.hdr.ttl);
+    cx.check(D::V4NotHost, packet.meta.pkt_type == PktType::Host)?;
+    if ttl <= 1 {
+        cx.reply(ReplyKind::TimeExceeded, ttl);
+    }
+    cx.check(D::V4Ttl, ttl > 1)?;
+    let oif = cx.some(D::NoPort, route.oif(cx.env))?;
+    cx.oif = Some(oif);
+    let strict = options.as_ref().is_some_and(Options::strict) && route.member.is_some_and(|m| m.via.is_some());
+    if strict {
+        cx.reply(ReplyKind::Unreachable(v4::SR_FAILED), ttl);
+    }
+    cx.check(D::V4StrictGateway, !strict)?;
+    // The kernel counts the packet as forwarded before it looks at the MTU.
+    cx.count_out(Mib::IpForwDatagrams, 1);
+    let mtu = mtu(route, oif.mtu);
+    let fits = gso::fits(packet.bytes, &packet.meta.offload, mtu);
+    if hdr.dont_fragment() && !fits {
+        cx.reply(ReplyKind::TooBig(mtu), ttl);
+    }
+    cx.check(D::V4TooBig, fits || !hdr.dont_fragment())?;
+    cx.check(D::GsoTooBig, fits || !packet.meta.offload.is_gso())?;
+    if route.redirect
+        && !options.as_ref().is_some_and(Options::source_routed)
+        && let IpAddr::V4(better) = route.next_hop(hdr.dst())
+    {
+        cx.reply(ReplyKind::Redirect(IpAddr::V4(better)), ttl.wrapping_sub(1));
+    }
+    output::output(cx, packet, route, options, (!fits).then_some(mtu))
+}
+
+/// The MTU of the way out: the route's metric, else the interface's. Linux: ip_dst_mtu_maybe_forward.
+pub fn mtu(route: &Route<'_>, device: u32) -> u32 {
+    let metric = route.path.filter(|p| p.mtu != 0).map(|p| p.mtu);
+    // A locked metric without a value means the smallest that every host takes (RFC 791 3.1).
+    let locked = route.path.is_some_and(|p| p.mtu_lock) && route.member.is_some_and(|m| m.via.is_some());
+    let device = if locked && device > 576 { 576 } else { device };
+    metric.unwrap_or(device).min(u32::from(u16::MAX))
+}

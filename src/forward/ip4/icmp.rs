@@ -1,0 +1,213 @@
+//! ICMP errors and redirects: when none may be sent, who speaks, and the bytes.
+//! RFC 1812 4.3.2; Linux: __icmp_send, ip_rt_send_redirect, ip_error.
+
+use super::super::act::{Act, Quote};
+use super::super::decision::{Decision, ReplyKind, Verdict};
+use super::super::l3::limit::jiffies;
+use super::super::observe::Observer;
+use super::{addr, forward, route};
+use crate::drop::DropReason as D;
+use crate::frame::PktType;
+use crate::iface::{Iface, LinkKind};
+use crate::stats::Mib;
+use crate::wire::icmp::{self, IcmpHdr, v4};
+use crate::wire::ip4::{FRAG_OFFSET, Ip4Hdr};
+use crate::wire::proto;
+use std::net::{IpAddr, Ipv4Addr};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// An error is never longer than what every host can take (RFC 1812 4.3.2.3).
+const ERROR_MAX: usize = 576;
+
+/// Type, code and the four bytes behind them.
+fn message(kind: ReplyKind) -> (u8, u8, [u8; 4]) {
+    match kind {
+        ReplyKind::Unreachable(code) => (v4::DEST_UNREACH, code, [0; 4]),
+        ReplyKind::TooBig(mtu) => (v4::DEST_UNREACH, v4::FRAG_NEEDED, icmp::mtu4(mtu.min(0xffff) as u16)),
+        ReplyKind::TimeExceeded => (v4::TIME_EXCEEDED, v4::EXC_TTL, [0; 4]),
+        ReplyKind::ParamProblem(code, at) => (v4::PARAM_PROBLEM, code, icmp::pointer4(at as u8)),
+        ReplyKind::Redirect(to) => {
+            let gateway = if let IpAddr::V4(g) = to { g } else { Ipv4Addr::UNSPECIFIED };
+            (v4::REDIRECT, v4::REDIR_HOST, icmp::gateway4(gateway))
+        }
+    }
+}
+
+/// Sends a redirect if the source's schedule allows. RFC 1812 5.2.7.2; Linux: ip_rt_send_redirect.
+pub fn redirect<O: Observer>(
+    act: &mut Act<'_, '_, O>,
+    quote: &Quote<'_, '_>,
+    decision: &Decision<'_>,
+    gateway: Ipv4Addr,
+) {
+    let Ok((hdr, _)) = Ip4Hdr::ref_from_prefix(quote.bytes) else { return };
+    if !act.limits.redirect4(IpAddr::V4(hdr.src()), jiffies(act.env.now)) {
+        return act.unsent(format_args!("no redirect: the source had its share"));
+    }
+    send(act, quote, decision, ReplyKind::Redirect(IpAddr::V4(gateway)));
+}
+
+/// Whether the packet is one that must not be answered, in the kernel's order. Says why not.
+fn forbidden(quote: &Quote<'_, '_>, hdr: &Ip4Hdr) -> Option<&'static str> {
+    if quote.pkt_type != PktType::Host {
+        return Some("the frame was for a group");
+    }
+    if hdr.dst().is_multicast() || hdr.dst().is_broadcast() {
+        return Some("the packet was for a group");
+    }
+    if hdr.frag.get() & FRAG_OFFSET != 0 {
+        return Some("it is not the first fragment");
+    }
+    if hdr.proto != proto::ICMP {
+        return None;
+    }
+    match quote.bytes.get(hdr.ihl()) {
+        None => Some("its ICMP type is cut off"),
+        Some(&kind) if v4::forbids_error(kind) => Some("it is an ICMP error itself"),
+        Some(_) => None,
+    }
+}
+
+/// Whether the limiters let this message pass; counts what they refuse.
+fn may_send<O: Observer>(act: &mut Act<'_, '_, O>, kind: u8, code: u8, iif: &Iface) -> bool {
+    let conf = &act.env.state.sysctl.ip4;
+    let limited = conf.icmp_ratemask & (1 << kind) != 0 && (kind, code) != (v4::DEST_UNREACH, v4::FRAG_NEEDED);
+    if !limited || iif.kind == LinkKind::Loopback {
+        return true;
+    }
+    let ok = act.limits.global(conf.icmp_msgs_per_sec, conf.icmp_msgs_burst, jiffies(act.env.now));
+    if !ok {
+        act.stats.mib(Mib::IcmpOutRateLimitGlobal, None, 1);
+    }
+    ok
+}
+
+fn peer_may_receive<O: Observer>(act: &mut Act<'_, '_, O>, kind: u8, code: u8, to: Ipv4Addr, out: &Iface) -> bool {
+    let conf = &act.env.state.sysctl.ip4;
+    let limited = conf.icmp_ratemask & (1 << kind) != 0 && (kind, code) != (v4::DEST_UNREACH, v4::FRAG_NEEDED);
+    if !limited || out.kind == LinkKind::Loopback {
+        return true;
+    }
+    let timeout = jiffies(u64::try_from(conf.icmp_ratelimit).unwrap_or(0) * 1_000_000);
+    let ok = act.limits.peer(IpAddr::V4(to), timeout, jiffies(act.env.now));
+    if ok {
+        act.limits.consume();
+    } else {
+        act.stats.mib(Mib::IcmpOutRateLimitHost, None, 1);
+    }
+    ok
+}
+
+/// Sends an error about `quote` to its source, if the rules and the limiters allow.
+pub fn send<O: Observer>(
+    act: &mut Act<'_, '_, O>,
+    quote: &Quote<'_, '_>,
+    decision: &Decision<'_>,
+    kind: ReplyKind,
+) {
+    let (kind_byte, code, rest) = message(kind);
+    let Ok((offender, _)) = Ip4Hdr::ref_from_prefix(quote.bytes) else { return };
+    let (env, to) = (act.env, offender.src());
+    // ip_error charges the sender's bucket once before __icmp_send charges it again.
+    let routeless = matches!(decision.verdict, Verdict::Drop(D::V4NoRoute | D::V4Unreachable | D::V4Prohibit));
+    if routeless && !act.limits.unreachable4(IpAddr::V4(to), jiffies(env.now)) {
+        return act.unsent(format_args!("no ICMP {kind_byte}/{code}: the source had its share of ip_error"));
+    }
+    if let Some(why) = forbidden(quote, offender) {
+        return act.unsent(format_args!("no ICMP {kind_byte}/{code}: {why}"));
+    }
+    if !may_send(act, kind_byte, code, quote.iif) {
+        return act.unsent(format_args!("no ICMP {kind_byte}/{code}: global limit"));
+    }
+    // RFC 1812 4.3.2.5: precedence 6, the rest of the TOS kept. Linux: RT_TOS | IPTOS_PREC_INTERNETCONTROL.
+    let tos = offender.tos & 0x1e | 0xc0;
+    let Ok(back) = route::output(env, to, tos, 0, quote.bytes) else {
+        return act.unsent(format_args!("no ICMP {kind_byte}/{code}: no route to {to}"));
+    };
+    let Some(out) = back.oif(env) else { return };
+    if !peer_may_receive(act, kind_byte, code, to, out) {
+        return act.unsent(format_args!("no ICMP {kind_byte}/{code}: host limit"));
+    }
+    let room = ERROR_MAX.min(forward::mtu(&back, out.mtu) as usize).saturating_sub(Ip4Hdr::LEN + IcmpHdr::LEN);
+    if room + IcmpHdr::LEN <= Ip4Hdr::LEN {
+        return act.unsent(format_args!("no ICMP {kind_byte}/{code}: the MTU leaves no room"));
+    }
+    let src = source(act, quote, decision, &back);
+    let quoted = quote.bytes.get(..quote.bytes.len().min(room)).unwrap_or_default();
+    let len = Ip4Hdr::LEN + IcmpHdr::LEN + quoted.len();
+    let hops = back.path.map_or(0, |p| p.hoplimit);
+    let ttl = if hops != 0 { hops } else { env.state.sysctl.ip4.ip_default_ttl as u8 };
+    let mut header = Ip4Hdr::new(len as u16, ttl, proto::ICMP, src, to);
+    header.tos = tos;
+    header.id.set(act.limits.next_id(IpAddr::V4(to)));
+    header.set_checksum(&[]);
+    let Some(made) = act.make(out, len) else { return };
+    write(made.packet, &header, IcmpHdr::new(kind_byte, code, rest), quoted, decision, quote.hops);
+    let place = made.place;
+    count_sent(act, out, kind_byte, len);
+    act.reply_made(format_args!("ICMP {kind_byte}/{code} from {src} to {to} by {}", out.name));
+    act.send_made(out, back.next_hop(to), None, place, quote.iif);
+}
+
+/// Who speaks: the address spoken to if it is ours, the ingress interface's if asked for, else the route's.
+fn source<O: Observer>(
+    act: &Act<'_, '_, O>,
+    quote: &Quote<'_, '_>,
+    decision: &Decision<'_>,
+    back: &route::Route<'_>,
+) -> Ipv4Addr {
+    let env = act.env;
+    let Ok((offender, _)) = Ip4Hdr::ref_from_prefix(quote.bytes) else { return addr::DUMMY };
+    if decision.verdict == Verdict::Local || addr::is_interface_address(env, offender.dst()) {
+        return offender.dst();
+    }
+    let inbound = env.state.sysctl.ip4.icmp_errors_use_inbound_ifaddr != 0;
+    let chosen =
+        inbound.then(|| addr::select(env, quote.iif, Some(offender.src()), crate::iface::SCOPE_LINK)).flatten();
+    chosen.or_else(|| addr::of_route(env, back)).unwrap_or(addr::DUMMY)
+}
+
+/// The message with its quote: options as acted on, checksum as received, TTL as the rule says.
+fn write(
+    packet: &mut [u8],
+    header: &Ip4Hdr,
+    icmp_header: IcmpHdr,
+    quoted: &[u8],
+    decision: &Decision<'_>,
+    quoted_ttl: u8,
+) {
+    let Some((head, body)) = packet.split_at_mut_checked(Ip4Hdr::LEN) else { return };
+    head.copy_from_slice(header.as_bytes());
+    let Some((icmp_bytes, data)) = body.split_at_mut_checked(IcmpHdr::LEN) else { return };
+    icmp_bytes.copy_from_slice(icmp_header.as_bytes());
+    data.copy_from_slice(quoted);
+    if let Some(acted_on) = &decision.header {
+        let len = acted_on.len().min(data.len());
+        if let (Some(place), Some(bytes)) = (data.get_mut(..len), acted_on.get(..len)) {
+            place.copy_from_slice(bytes);
+        }
+    }
+    if let Ok((inner, _)) = Ip4Hdr::mut_from_prefix(data)
+        && inner.ttl != quoted_ttl
+    {
+        crate::wire::csum::decrease_ttl(inner);
+    }
+    icmp::set_csum4(body);
+}
+
+/// Counters of a message that left. Linux: icmp_push_reply, ip_finish_output2.
+fn count_sent<O: Observer>(act: &Act<'_, '_, O>, out: &Iface, kind: u8, len: usize) {
+    let slot = Some(out.slot);
+    act.stats.mib(Mib::IpOutRequests, slot, 1);
+    act.stats.mib(Mib::IcmpOutMsgs, slot, 1);
+    let (of_kind, of_type) = match kind {
+        v4::DEST_UNREACH => (Mib::IcmpOutDestUnreachs, Mib::IcmpMsgOutType3),
+        v4::TIME_EXCEEDED => (Mib::IcmpOutTimeExcds, Mib::IcmpMsgOutType11),
+        v4::PARAM_PROBLEM => (Mib::IcmpOutParmProbs, Mib::IcmpMsgOutType12),
+        _ => (Mib::IcmpOutRedirects, Mib::IcmpMsgOutType5),
+    };
+    act.stats.mib(of_kind, slot, 1);
+    act.stats.mib(of_type, slot, 1);
+    act.stats.mib(Mib::IpOutTransmits, slot, 1);
+    act.stats.mib(Mib::IpExtOutOctets, slot, len as u64);
+}

@@ -1,0 +1,331 @@
+//! IPv4 options: read and written on the way in, finished on the way out.
+//! RFC 791 3.1, RFC 1812 5.2.4; Linux: __ip_options_compile, ip_options_rcv_srr, ip_forward_options.
+//!
+//! Works on a copy of the header, so that the decision stays pure; `act` writes it back.
+
+use super::super::ctx::{Ctx, Nanos};
+use super::super::decision::ReplyKind;
+use super::super::observe::Observer;
+use super::route::{self, Kind, Route};
+use super::{Packet, addr};
+use crate::drop::DropReason as D;
+use crate::frame::PktType;
+use crate::sysctl::combine;
+use crate::wire::ip4::{Ip4Hdr, opt};
+use arrayvec::ArrayVec;
+use std::net::Ipv4Addr;
+use warren_fib::{RouteType, RuleKey};
+use zerocopy::FromBytes;
+
+/// The copy of the header with what is still to be filled in once the way out is known.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The header with its options; the checksum is still that of the received one.
+    pub header: ArrayVec<u8, 60>,
+    /// Something was written.
+    pub changed: bool,
+    record_route: Option<usize>,
+    timestamp: Option<usize>,
+    needs_route_address: bool,
+    needs_time_address: bool,
+    source_route: Option<SourceRoute>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SourceRoute {
+    at: usize,
+    strict: bool,
+    /// The next hop that the option names, if it is our turn.
+    hit: Option<Ipv4Addr>,
+}
+
+/// What a parameter problem points at, in bytes from the start of the header.
+struct Problem(usize);
+
+impl Options {
+    /// A strict source route may not go through a gateway.
+    pub fn strict(&self) -> bool {
+        self.source_route.is_some_and(|s| s.strict)
+    }
+
+    /// A source-routed packet is never told of a better first hop.
+    pub fn source_routed(&self) -> bool {
+        self.source_route.is_some()
+    }
+
+    fn byte(&self, at: usize) -> usize {
+        self.header.get(at).map_or(0, |&b| usize::from(b))
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        if let Some(place) = self.header.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+            self.changed = true;
+        }
+    }
+
+    fn address(&self, at: usize) -> Option<Ipv4Addr> {
+        self.header.get(at..)?.first_chunk::<4>().map(|a| Ipv4Addr::from(*a))
+    }
+
+    /// The finished header for the way out, TTL lowered and checksum made anew. Linux: ip_forward_options.
+    pub fn finish(mut self, egress_address: Ipv4Addr) -> ArrayVec<u8, 60> {
+        let ours = egress_address.octets();
+        if let (Some(at), true) = (self.record_route, self.needs_route_address) {
+            self.put((at + self.byte(at + 2)).saturating_sub(5), &ours);
+        }
+        if let Some(SourceRoute { at, hit: Some(hop), .. }) = self.source_route {
+            let (mut pointer, len) = (self.byte(at + 2), self.byte(at + 1));
+            while pointer + 3 <= len && self.address(at + pointer - 1) != Some(hop) {
+                pointer += 4;
+            }
+            if pointer + 3 <= len {
+                self.put(16, &hop.octets());
+                self.put(at + pointer - 1, &ours);
+                self.put(at + 2, &[(pointer + 4) as u8]);
+            }
+            if let (Some(ts), true) = (self.timestamp, self.needs_time_address) {
+                self.put((ts + self.byte(ts + 2)).saturating_sub(9), &ours);
+            }
+        }
+        if let Some(ttl) = self.header.get_mut(8) {
+            *ttl = ttl.wrapping_sub(1);
+        }
+        if let Ok((h, rest)) = Ip4Hdr::mut_from_prefix(&mut self.header) {
+            h.set_checksum(rest);
+        }
+        self.header
+    }
+}
+
+/// Reads the options of a received packet, if it has any. Linux: ip_rcv_options.
+pub fn receive<'a, O: Observer>(
+    cx: &mut Ctx<'a, '_, O>,
+    packet: &Packet<'_>,
+    route: &mut Route<'a>,
+) -> Result<Option<Options>, D> {
+    let header = packet.bytes.get(..packet.hdr.ihl()).unwrap_or_default();
+    if header.len() <= Ip4Hdr::LEN {
+        return Ok(None);
+    }
+    let mut options = Options {
+        header: header.iter().copied().collect(),
+        changed: false,
+        record_route: None,
+        timestamp: None,
+        needs_route_address: false,
+        needs_time_address: false,
+        source_route: None,
+    };
+    let outcome = compile(cx, packet, route, &mut options);
+    if let Err(Problem(at)) = outcome {
+        cx.header = Some(options.header);
+        cx.reply(ReplyKind::ParamProblem(0, at as u32), packet.hdr.ttl);
+        return cx.check(D::V4Option, false).map(|()| None);
+    }
+    cx.check(D::V4Option, true)?;
+    if options.source_route.is_some() {
+        let conf = (cx.env.state.sysctl.all4.accept_source_route, cx.iif.conf4.accept_source_route);
+        cx.check(D::V4SourceRouteOff, combine::and(conf.0, conf.1))?;
+        source_route(cx, packet, route, &mut options)?;
+    }
+    cx.header = options.changed.then(|| options.header.clone());
+    Ok(Some(options))
+}
+
+/// Linux: __ip_options_compile, row by row; the error is what a parameter problem points at.
+fn compile<O: Observer>(
+    cx: &Ctx<'_, '_, O>,
+    packet: &Packet<'_>,
+    route: &Route<'_>,
+    o: &mut Options,
+) -> Result<(), Problem> {
+    let ours = || match route.kind {
+        Kind::Local => packet.hdr.dst(),
+        _ => addr::spec_dst(cx.env, cx.iif, packet.hdr.src(), packet.hdr.tos),
+    };
+    let mut at = Ip4Hdr::LEN;
+    while let Some(&kind) = o.header.get(at) {
+        match kind {
+            opt::END => {
+                for i in at + 1..o.header.len() {
+                    if o.byte(i) != 0 {
+                        o.put(i, &[0]);
+                    }
+                }
+                return Ok(());
+            }
+            opt::NOP => {
+                at += 1;
+                continue;
+            }
+            _ => {}
+        }
+        let len = o.byte(at + 1);
+        if at + 1 >= o.header.len() || len < 2 || at + len > o.header.len() {
+            return Err(Problem(at));
+        }
+        match kind {
+            opt::LSRR | opt::SSRR => compile_source_route(o, at, len, kind == opt::SSRR)?,
+            opt::RR => record_route(o, at, len, ours)?,
+            opt::TS => timestamp(o, at, len, cx, ours)?,
+            opt::RA if len < 4 => return Err(Problem(at + 1)),
+            // No domain of interpretation is configured here. Linux: cipso_v4_validate.
+            opt::CIPSO => return Err(Problem(at + if len < 8 { 1 } else { 2 })),
+            _ => {}
+        }
+        at += len;
+    }
+    Ok(())
+}
+
+fn compile_source_route(o: &mut Options, at: usize, len: usize, strict: bool) -> Result<(), Problem> {
+    if len < 3 {
+        return Err(Problem(at + 1));
+    }
+    if o.byte(at + 2) < 4 {
+        return Err(Problem(at + 2));
+    }
+    if o.source_route.is_some() {
+        return Err(Problem(at));
+    }
+    o.source_route = Some(SourceRoute { at, strict, hit: None });
+    Ok(())
+}
+
+fn record_route(o: &mut Options, at: usize, len: usize, ours: impl Fn() -> Ipv4Addr) -> Result<(), Problem> {
+    if o.record_route.is_some() {
+        return Err(Problem(at));
+    }
+    if len < 3 {
+        return Err(Problem(at + 1));
+    }
+    let pointer = o.byte(at + 2);
+    if pointer < 4 || (pointer <= len && pointer + 3 > len) {
+        return Err(Problem(at + 2));
+    }
+    if pointer <= len {
+        o.put(at + pointer - 1, &ours().octets());
+        o.put(at + 2, &[(pointer + 4) as u8]);
+        o.needs_route_address = true;
+    }
+    o.record_route = Some(at);
+    Ok(())
+}
+
+/// Milliseconds since midnight UTC (RFC 791 3.1). Linux: inet_current_timestamp.
+fn milliseconds(wall: Nanos) -> [u8; 4] {
+    ((wall / 1_000_000 % 86_400_000) as u32).to_be_bytes()
+}
+
+fn timestamp<O: Observer>(
+    o: &mut Options,
+    at: usize,
+    len: usize,
+    cx: &Ctx<'_, '_, O>,
+    ours: impl Fn() -> Ipv4Addr,
+) -> Result<(), Problem> {
+    if o.timestamp.is_some() {
+        return Err(Problem(at));
+    }
+    if len < 4 {
+        return Err(Problem(at + 1));
+    }
+    let (pointer, flags) = (o.byte(at + 2), o.byte(at + 3));
+    if pointer < 5 {
+        return Err(Problem(at + 2));
+    }
+    o.timestamp = Some(at);
+    let time = milliseconds(cx.env.wall);
+    if pointer > len {
+        // Full: the overflow count, except where the hops are prespecified.
+        match (flags & 15, flags >> 4) {
+            (3, _) => {}
+            (_, 15) => return Err(Problem(at + 3)),
+            (kind, overflow) => o.put(at + 3, &[(kind | (overflow + 1) << 4) as u8]),
+        }
+        return Ok(());
+    }
+    let needs = if matches!(flags & 15, 1 | 3) { 7 } else { 3 };
+    if pointer + needs > len {
+        return Err(Problem(at + 2));
+    }
+    let slot = at + pointer - 1;
+    match flags & 15 {
+        0 => {
+            o.put(slot, &time);
+            o.put(at + 2, &[(pointer + 4) as u8]);
+        }
+        1 => {
+            o.put(slot, &ours().octets());
+            o.put(slot + 4, &time);
+            o.put(at + 2, &[(pointer + 8) as u8]);
+            o.needs_time_address = true;
+        }
+        3 if o.address(slot).is_some_and(|a| addr::is_special(cx.env, a)) => {
+            o.put(slot + 4, &time);
+            o.put(at + 2, &[(pointer + 8) as u8]);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whose turn it is in a source route. Linux: ip_options_rcv_srr.
+fn source_route<'a, O: Observer>(
+    cx: &mut Ctx<'a, '_, O>,
+    packet: &Packet<'_>,
+    route: &mut Route<'a>,
+    o: &mut Options,
+) -> Result<(), D> {
+    let Some(mut srr) = o.source_route else { return Ok(()) };
+    cx.check(D::V4SourceRouteNotHost, packet.meta.pkt_type == PktType::Host)?;
+    if route.kind == Kind::Unicast {
+        if srr.strict {
+            cx.reply(ReplyKind::ParamProblem(0, 16), packet.hdr.ttl);
+        }
+        return cx.check(D::V4SourceRouteStrict, !srr.strict);
+    }
+    cx.check(D::V4SourceRouteHop, route.kind == Kind::Local)?;
+    let (mut pointer, len) = (o.byte(srr.at + 2), o.byte(srr.at + 1));
+    while pointer <= len {
+        if pointer + 3 > len {
+            cx.header = Some(o.header.clone());
+            cx.reply(ReplyKind::ParamProblem(0, srr.at as u32 + 2), packet.hdr.ttl);
+            return cx.check(D::V4SourceRouteHop, false);
+        }
+        let hop = cx.some(D::V4SourceRouteHop, o.address(srr.at + pointer - 1))?;
+        let next = towards(cx, packet, hop)?;
+        if next.kind != Kind::Local {
+            srr.hit = Some(hop);
+            o.source_route = Some(srr);
+            o.changed = true;
+            *route = next;
+            return Ok(());
+        }
+        o.put(16, &hop.octets());
+        pointer += 4;
+    }
+    Ok(())
+}
+
+/// The received packet's route if it were for `hop`.
+fn towards<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>, hop: Ipv4Addr) -> Result<Route<'a>, D> {
+    let key = RuleKey {
+        src: packet.hdr.src(),
+        dst: hop,
+        iif: cx.iif.index,
+        oif: 0,
+        tos: packet.hdr.tos & 0xfc,
+        mark: 0,
+        ipproto: 0,
+        sport: 0,
+        dport: 0,
+    };
+    let mut next = cx.some(D::V4SourceRouteHop, route::lookup(cx.env, &key).ok())?;
+    cx.check(D::V4SourceRouteHop, matches!(next.found, RouteType::Unicast | RouteType::Local))?;
+    if next.found == RouteType::Local {
+        next.kind = Kind::Local;
+    }
+    Ok(next)
+}

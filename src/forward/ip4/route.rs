@@ -1,0 +1,333 @@
+//! Where a packet goes and whether its source may come from where it came.
+//! Linux: ip_route_input_slow, fib_lookup, fib_table_lookup, __mkroute_input, fib_validate_source.
+
+use super::super::ctx::{Ctx, Env};
+use super::super::l3::multipath;
+use super::super::observe::Observer;
+use super::{Packet, addr};
+use crate::drop::DropReason as D;
+use crate::iface::{Iface, LinkKind};
+use crate::sysctl::combine;
+use crate::wire::{dissect, eth, proto};
+use std::net::{IpAddr, Ipv4Addr};
+use warren_fib::{Group, GroupKind, Member, Path, RouteType, Rule, RuleAction, RuleKey};
+
+/// Scope of a next hop that is the destination's own link (`RT_SCOPE_LINK`).
+const SCOPE_LINK: u8 = 253;
+
+/// Why there is no way, as the kernel's error number says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Errno {
+    /// ENETUNREACH: nothing found, or a rule of type unreachable.
+    NetUnreachable,
+    /// EHOSTUNREACH: a route of type unreachable.
+    HostUnreachable,
+    /// EACCES: prohibit.
+    Prohibited,
+    /// EINVAL: blackhole.
+    Blackhole,
+}
+
+/// What is done with a packet on this route.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Sent on.
+    Unicast,
+    /// A directed broadcast that is sent on (bc_forwarding).
+    BroadcastForward,
+    /// Delivered to this host.
+    Local,
+    /// Delivered to this host as a broadcast.
+    Broadcast,
+    /// Delivered to this host as a member of the group.
+    Multicast,
+    /// No way.
+    Error(Errno),
+}
+
+/// The outcome of a lookup.
+#[derive(Clone, Copy, Debug)]
+pub struct Route<'a> {
+    /// What is done.
+    pub kind: Kind,
+    /// The type of the matched route.
+    pub found: RouteType,
+    /// The chosen path; none where no route was found.
+    pub path: Option<&'a Path<Ipv4Addr>>,
+    /// The chosen next hop.
+    pub member: Option<&'a Member>,
+    /// The group that it was chosen from.
+    pub group: Option<&'a Group>,
+    /// Length of the matched prefix.
+    pub prefix_len: u8,
+    /// The sender should be told of a better first hop.
+    pub redirect: bool,
+}
+
+impl<'a> Route<'a> {
+    fn of(kind: Kind) -> Self {
+        let found = RouteType::Unreachable;
+        Route { kind, found, path: None, member: None, group: None, prefix_len: 0, redirect: false }
+    }
+
+    /// The interface that the packet leaves by.
+    pub fn oif(&self, env: Env<'a>) -> Option<&'a Iface> {
+        env.state.ifaces.get(self.member?.oif)
+    }
+
+    /// The gateway (of either family), or the destination itself on a link.
+    pub fn next_hop(&self, dst: Ipv4Addr) -> IpAddr {
+        self.member.and_then(|m| m.via).unwrap_or(IpAddr::V4(dst))
+    }
+}
+
+/// The loopback interface's index: where packets of our own come from.
+pub fn loopback(env: Env<'_>) -> u32 {
+    env.state.ifaces.iter().find(|i| i.kind == LinkKind::Loopback).map_or(1, |i| i.index)
+}
+
+fn key_of<O: Observer>(cx: &Ctx<'_, '_, O>, packet: &Packet<'_>) -> RuleKey<Ipv4Addr> {
+    let hdr = packet.hdr;
+    let mut key = RuleKey {
+        src: hdr.src(),
+        dst: hdr.dst(),
+        iif: cx.iif.index,
+        oif: 0,
+        tos: hdr.tos & 0xfc,
+        mark: 0,
+        ipproto: 0,
+        sport: 0,
+        dport: 0,
+    };
+    if cx.env.state.rules4.needs_flow() {
+        let flow = dissect::dissect(packet.bytes, eth::ETHERTYPE_IPV4, true).outer;
+        key.ipproto = flow.ip_proto;
+        key.sport = u16::from_be_bytes(flow.sport);
+        key.dport = u16::from_be_bytes(flow.dport);
+    }
+    key
+}
+
+/// The route of a received packet, in the order of rows of ip_route_input_slow.
+pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> Result<Route<'a>, D> {
+    let (src, dst) = (packet.hdr.src(), packet.hdr.dst());
+    if dst.is_multicast() {
+        return multicast(cx, packet);
+    }
+    cx.check(D::V4SourceInvalid, !(src.is_multicast() || src.is_broadcast()))?;
+    if dst.is_broadcast() || (src.is_unspecified() && dst.is_unspecified()) {
+        return broadcast(cx, packet);
+    }
+    cx.check(D::V4SourceInvalid, !src.is_unspecified())?;
+    cx.check(D::V4DestinationInvalid, !dst.is_unspecified())?;
+    let localnet = combine::or(cx.env.state.sysctl.all4.route_localnet, cx.iif.conf4.route_localnet);
+    cx.check(D::V4Localnet, localnet || !(dst.is_loopback() || src.is_loopback()))?;
+    let key = key_of(cx, packet);
+    let found = lookup(cx.env, &key);
+    cx.step("route lookup", "RFC 1812 5.2.4.3", "fib_lookup", format_args!("{dst}: {}", Shown(&found)));
+    let route = match found {
+        Ok(route) => route,
+        // No source validation where there is no way.
+        Err(errno) => return Ok(Route::of(Kind::Error(errno))),
+    };
+    match route.found {
+        RouteType::Broadcast => {
+            let conf = (cx.env.state.sysctl.all4.bc_forwarding, cx.iif.conf4.bc_forwarding);
+            if combine::and(conf.0, conf.1) { make(cx, packet, &key, route) } else { broadcast(cx, packet) }
+        }
+        RouteType::Local => {
+            validate_source(cx, &key, 0)?;
+            Ok(Route { kind: Kind::Local, ..route })
+        }
+        _ if cx.iif.conf4.forwarding == 0 => Ok(Route::of(Kind::Error(Errno::HostUnreachable))),
+        RouteType::Unicast => make(cx, packet, &key, route),
+        _ => Err(D::V4DestinationInvalid),
+    }
+}
+
+/// Groups: only members receive. RFC 1112 6.1; Linux: ip_route_input_rcu, ip_mc_validate_source.
+fn multicast<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> Result<Route<'a>, D> {
+    let (src, dst) = (packet.hdr.src(), packet.hdr.dst());
+    cx.check(D::V4MulticastNotMember, cx.iif.groups4.contains(&dst))?;
+    cx.check(D::V4SourceInvalid, !(src.is_multicast() || src.is_broadcast()))?;
+    let localnet = combine::or(cx.env.state.sysctl.all4.route_localnet, cx.iif.conf4.route_localnet);
+    cx.check(D::V4Localnet, localnet || !src.is_loopback())?;
+    if src.is_unspecified() {
+        let [a, b, c, _] = dst.octets();
+        cx.check(D::V4SourceInvalid, [a, b, c] == [224, 0, 0] || packet.hdr.proto == proto::IGMP)?;
+    } else {
+        validate_source(cx, &RuleKey { dst: Ipv4Addr::UNSPECIFIED, ..key_of(cx, packet) }, 0)?;
+    }
+    Ok(Route { found: RouteType::Multicast, ..Route::of(Kind::Multicast) })
+}
+
+/// RFC 919; Linux: ip_route_input_slow (brd_input).
+fn broadcast<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> Result<Route<'a>, D> {
+    if !packet.hdr.src().is_unspecified() {
+        validate_source(cx, &key_of(cx, packet), 0)?;
+    }
+    Ok(Route { found: RouteType::Broadcast, ..Route::of(Kind::Broadcast) })
+}
+
+/// Chooses the next hop, checks the source, and notes whether a redirect is due. Linux: __mkroute_input.
+fn make<'a, O: Observer>(
+    cx: &mut Ctx<'a, '_, O>,
+    packet: &Packet<'_>,
+    key: &RuleKey<Ipv4Addr>,
+    mut route: Route<'a>,
+) -> Result<Route<'a>, D> {
+    let env = cx.env;
+    if let Some(group) = route.group.filter(|g| g.members.len() > 1) {
+        let hash = multipath::hash4(env.state, packet.bytes);
+        let chosen = group.select(hash, |m| good(env, &group.kind, m));
+        route.member = chosen.and_then(|i| group.members.get(i)).or(route.member);
+    }
+    let oif = cx.some(D::NoPort, route.oif(env))?;
+    let on_link = validate_source(cx, key, oif.index)?;
+    let all = &env.state.sysctl.all4;
+    let near_gateway = || match route.member.and_then(|m| m.via) {
+        Some(IpAddr::V4(gateway)) => same_subnet(oif, key.src, gateway),
+        _ => true,
+    };
+    route.redirect = oif.index == cx.iif.index
+        && on_link
+        && combine::or(all.send_redirects, oif.conf4.send_redirects)
+        && (combine::or(all.shared_media, oif.conf4.shared_media) || near_gateway());
+    route.kind = if route.found == RouteType::Broadcast { Kind::BroadcastForward } else { Kind::Unicast };
+    Ok(route)
+}
+
+/// Whether both addresses lie on one subnet of the interface. Linux: inet_addr_onlink.
+fn same_subnet(dev: &Iface, a: Ipv4Addr, b: Ipv4Addr) -> bool {
+    dev.addrs4.iter().filter(|x| !x.secondary).any(|x| {
+        let mask = u32::MAX.checked_shl(32 - u32::from(x.prefix_len)).unwrap_or(0);
+        let on = |y: Ipv4Addr| (x.peer.to_bits() ^ y.to_bits()) & mask == 0;
+        on(a) && on(b)
+    })
+}
+
+/// Whether a member may be chosen. Linux: fib_good_nh, nexthop_is_good_nh.
+fn good(env: Env<'_>, kind: &GroupKind, member: &Member) -> bool {
+    if *kind == GroupKind::Plain && env.state.sysctl.ip4.fib_multipath_use_neigh == 0 {
+        return true;
+    }
+    let Some(via) = member.via else { return true };
+    env.view.neighbour(member.oif, via).is_none_or(|n| n.neighbour.state.is_valid())
+}
+
+/// Whether the source may come in here; the answer says if it is directly attached. RFC 3704; Linux: fib_validate_source.
+fn validate_source<O: Observer>(cx: &mut Ctx<'_, '_, O>, key: &RuleKey<Ipv4Addr>, oif: u32) -> Result<bool, D> {
+    let (env, all, dev) = (cx.env, &cx.env.state.sysctl.all4, &cx.iif.conf4);
+    let filter = combine::max(all.rp_filter, dev.rp_filter);
+    let accept_local = combine::or(all.accept_local, dev.accept_local);
+    let redirects = combine::or(all.send_redirects, dev.send_redirects);
+    if filter == 0 && (oif != cx.iif.index || !redirects) {
+        if accept_local {
+            return Ok(false);
+        }
+        if !env.state.rules4.custom() {
+            cx.check(D::V4SourceLocal, !addr::is_interface_address(env, key.src))?;
+            return Ok(false);
+        }
+    }
+    let iif = if oif == 0 { loopback(env) } else { oif };
+    let back = RuleKey { src: key.dst, dst: key.src, iif, sport: key.dport, dport: key.sport, ..*key };
+    let found = lookup(env, &back);
+    cx.step("reverse path", "RFC 3704 2.2", "fib_validate_source", format_args!("{}: {}", key.src, Shown(&found)));
+    let Ok(back) = found else { return cx.check(D::V4ReversePath, filter == 0).map(|()| false) };
+    cx.check(D::V4SourceInvalid, matches!(back.found, RouteType::Unicast | RouteType::Local))?;
+    cx.check(D::V4SourceLocal, back.found != RouteType::Local || accept_local)?;
+    let members = back.group.map_or(&[][..], |g| &g.members[..]);
+    let here = members.iter().any(|m| m.oif == cx.iif.index);
+    if here {
+        return Ok(back.path.is_some_and(|p| p.scope >= SCOPE_LINK) && back.member.is_some_and(|m| m.via.is_none()));
+    }
+    let loose = filter == 0 || (filter == 2 && !cx.iif.addrs4.is_empty());
+    cx.check(D::V4ReversePath, loose)?;
+    Ok(false)
+}
+
+/// Rules in order, each with its table. Linux: __fib_lookup.
+pub fn lookup<'a>(env: Env<'a>, key: &RuleKey<Ipv4Addr>) -> Result<Route<'a>, Errno> {
+    for rule in env.state.rules4.matching(key) {
+        match rule.action {
+            RuleAction::Table(id) => {
+                if let Some(answer) = table(env, id, rule, key) {
+                    return answer;
+                }
+            }
+            RuleAction::Unreachable => return Err(Errno::NetUnreachable),
+            RuleAction::Prohibit => return Err(Errno::Prohibited),
+            RuleAction::Blackhole => return Err(Errno::Blackhole),
+            RuleAction::Goto(_) | RuleAction::Nop => {}
+        }
+    }
+    Err(Errno::NetUnreachable)
+}
+
+/// The longest prefix with a usable alias; `None` lets the next rule try. Linux: fib_table_lookup.
+fn table<'a>(
+    env: Env<'a>,
+    id: u32,
+    rule: &Rule<Ipv4Addr>,
+    key: &RuleKey<Ipv4Addr>,
+) -> Option<Result<Route<'a>, Errno>> {
+    for (len, set) in env.view.table::<Ipv4Addr>(id)?.lookup(key.dst) {
+        for path in set.paths.iter().filter(|p| p.tos == 0 || p.tos == key.tos) {
+            match path.kind {
+                RouteType::Throw => return None,
+                RouteType::Unreachable => return Some(Err(Errno::HostUnreachable)),
+                RouteType::Prohibit => return Some(Err(Errno::Prohibited)),
+                RouteType::Blackhole => return Some(Err(Errno::Blackhole)),
+                _ => {}
+            }
+            let Some(group) = path.group.and_then(|g| env.view.group(g)) else { continue };
+            if group.kind == GroupKind::Blackhole {
+                return Some(Err(Errno::Blackhole));
+            }
+            // The first next hop that is alive; a dead alias lets the next one or a shorter prefix answer.
+            let usable = |m: &&Member| !m.dead && (key.oif == 0 || key.oif == m.oif);
+            let Some(member) = group.members.iter().find(usable) else { continue };
+            if rule.suppresses(len) {
+                return None;
+            }
+            return Some(Ok(Route {
+                kind: Kind::Unicast,
+                found: path.kind,
+                path: Some(path),
+                member: Some(member),
+                group: Some(group),
+                prefix_len: len,
+                redirect: false,
+            }));
+        }
+    }
+    None
+}
+
+/// The route of a packet that this router makes itself. Linux: ip_route_output_key_hash.
+pub fn output<'a>(env: Env<'a>, dst: Ipv4Addr, tos: u8, oif: u32, packet: &[u8]) -> Result<Route<'a>, Errno> {
+    let src = Ipv4Addr::UNSPECIFIED;
+    let iif = loopback(env);
+    let key =
+        RuleKey { src, dst, iif, oif, tos: tos & 0xfc, mark: 0, ipproto: proto::ICMP, sport: 0, dport: 0 };
+    let mut route = lookup(env, &key)?;
+    if let Some(group) = route.group.filter(|g| g.members.len() > 1) {
+        let chosen = group.select(multipath::hash4(env.state, packet), |m| good(env, &group.kind, m));
+        route.member = chosen.and_then(|i| group.members.get(i)).or(route.member);
+    }
+    Ok(route)
+}
+
+struct Shown<'s, 'a>(&'s Result<Route<'a>, Errno>);
+
+impl std::fmt::Display for Shown<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Ok(r) => {
+                write!(f, "{:?}, prefix length {}, table {}", r.found, r.prefix_len, r.path.map_or(0, |p| p.table))
+            }
+            Err(errno) => write!(f, "{errno:?}"),
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! One family's routes on their way to the tables: RIB, path sets, tries.
+//!
+//! Invariant: the trie of a table holds, for each of its prefixes, the path set of what the RIB holds there; each such leaf
+//! counts as one user of the set, and each set as one user of each of its groups. A change is worked out first and then
+//! made, so an error leaves everything as it was. Called by `Writer`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Out;
+use super::nexthops::Nexthops;
+use crate::aliases::{self, Alias, Change, Place};
+use crate::arena::{Intern, SLOTS};
+use crate::error::FibError;
+use crate::ip::Ip;
+use crate::path::{Path, PathSet, PathSetId};
+use crate::prefix::Prefix;
+use crate::rib::Rib;
+use crate::route::{Hops, Route};
+use crate::rules::{TABLE_LOCAL, TABLE_MAIN};
+use crate::trie::Trie;
+
+/// Most routing tables of one family.
+const TABLES_MAX: usize = 1 << 16;
+
+/// The writer's half of one family.
+#[derive(Debug)]
+pub struct Family<A> {
+    pub(super) rib: Rib<A>,
+    sets: Intern<Box<[Path<A>]>, ()>,
+    /// By the id under which a table is published; see [`Family::published`].
+    tries: BTreeMap<u32, Arc<Trie<A>>>,
+    merged: bool,
+}
+
+impl<A: Ip> Family<A> {
+    pub(super) fn new() -> Self {
+        Family { rib: Rib::new(), sets: Intern::new(), tries: BTreeMap::new(), merged: false }
+    }
+
+    /// Puts a route in.
+    pub(super) fn insert(
+        &mut self,
+        route: &Route<A>,
+        place: Place,
+        nexthops: &mut Nexthops,
+        out: Out<'_>,
+    ) -> Result<(), FibError> {
+        let mut list = self.live(route.table, route.dst, nexthops);
+        match aliases::insert(&mut list, route, place) {
+            Change::Resolve(at) => self.resolve(route, list, at, nexthops, out),
+            Change::Nothing | Change::Removed => Ok(()),
+        }
+    }
+
+    /// Takes a route out. False if there is none like it.
+    pub(super) fn remove(
+        &mut self,
+        route: &Route<A>,
+        nexthops: &mut Nexthops,
+        out: Out<'_>,
+    ) -> Result<bool, FibError> {
+        let mut list = self.live(route.table, route.dst, nexthops);
+        match aliases::remove(&mut list, route) {
+            Change::Nothing => return Ok(false),
+            Change::Removed => self.commit(route.table, route.dst, list, nexthops, out)?,
+            Change::Resolve(at) => self.resolve(route, list, at, nexthops, out)?,
+        }
+        Ok(true)
+    }
+
+    /// What a prefix holds, without what the kernel has flushed already and the sweep has not.
+    fn live(&self, table: u32, dst: Prefix<A>, nexthops: &Nexthops) -> Vec<Alias<A>> {
+        let list = self.rib.aliases(table, dst).iter();
+        list.filter(|alias| !nexthops.is_condemned(alias.group)).cloned().collect()
+    }
+
+    /// Finds the group of the entry at `at`, then commits.
+    fn resolve(
+        &mut self,
+        route: &Route<A>,
+        mut list: Vec<Alias<A>>,
+        at: usize,
+        nexthops: &mut Nexthops,
+        out: Out<'_>,
+    ) -> Result<(), FibError> {
+        let Some(alias) = list.get_mut(at) else { return Ok(()) };
+        let group = nexthops.resolve(&alias.body, route.dst, out)?;
+        alias.group = group;
+        let done = self.commit(route.table, route.dst, list, nexthops, out);
+        // From here on the path set keeps the group, if there is one.
+        if let Some(group) = group {
+            nexthops.release(group, out);
+        }
+        done
+    }
+
+    /// Makes `list` what the prefix holds, in the RIB and for lookups.
+    fn commit(
+        &mut self,
+        table: u32,
+        dst: Prefix<A>,
+        list: Vec<Alias<A>>,
+        nexthops: &mut Nexthops,
+        out: Out<'_>,
+    ) -> Result<(), FibError> {
+        let published = self.published(table);
+        let paths = self.paths(published, dst, Some((table, &list)));
+        let old = if paths.is_empty() {
+            self.tries.get(&published).and_then(|trie| trie.remove(dst, out.limbo))
+        } else {
+            if self.tries.len() >= TABLES_MAX && !self.tries.contains_key(&published) {
+                return Err(FibError::Tables { table, limit: TABLES_MAX });
+            }
+            let set = self.share(paths, dst, nexthops, out)?;
+            let new_table = !self.tries.contains_key(&published);
+            let trie = self.tries.entry(published).or_insert_with(|| Arc::new(Trie::new()));
+            let old = trie.insert(dst, set, out.limbo);
+            if new_table {
+                self.publish_directory(out);
+            }
+            old
+        };
+        self.rib.set(table, dst, list);
+        if let Some(old) = old {
+            self.release(old, nexthops, out);
+        }
+        if self.sources(published).all(|table| self.rib.is_empty(table))
+            && self.tries.contains_key(&published)
+        {
+            self.tries.remove(&published);
+            self.publish_directory(out);
+        }
+        Ok(())
+    }
+
+    /// Drops from a prefix what the kernel has flushed already. True if something was dropped.
+    pub(super) fn sweep(&mut self, table: u32, dst: Prefix<A>, nexthops: &mut Nexthops, out: Out<'_>) {
+        let condemned = |alias: &Alias<A>| nexthops.is_condemned(alias.group);
+        if self.rib.aliases(table, dst).iter().any(condemned) {
+            let list = self.live(table, dst, nexthops);
+            // It can fail only for want of a path set id; then the routes stay, dead as they are, for the next sweep.
+            let _ = self.commit(table, dst, list, nexthops, out);
+        }
+    }
+
+    /// The id under which `table` is published: while local and main are one, both are main.
+    fn published(&self, table: u32) -> u32 {
+        if self.merged && table == TABLE_LOCAL { TABLE_MAIN } else { table }
+    }
+
+    /// The tables of the RIB that a published table holds, in the order in which equal prefixes answer. The kernel sorts the
+    /// aliases of its merged trie by table id descending: local before main (fib_find_alias).
+    fn sources(&self, published: u32) -> impl Iterator<Item = u32> + use<A> {
+        let local = (self.merged && published == TABLE_MAIN).then_some(TABLE_LOCAL);
+        local.into_iter().chain([published])
+    }
+
+    /// The paths of a prefix of a published table, `changed` standing for what the RIB has in that table.
+    fn paths(&self, published: u32, dst: Prefix<A>, changed: Option<(u32, &[Alias<A>])>) -> Box<[Path<A>]> {
+        let list = |table: u32| match changed {
+            Some((changed, list)) if changed == table => list,
+            _ => self.rib.aliases(table, dst),
+        };
+        self.sources(published).flat_map(list).map(path).collect()
+    }
+
+    /// The id of the set with these paths, one more user counted; published if it is new.
+    fn share(
+        &mut self,
+        paths: Box<[Path<A>]>,
+        dst: Prefix<A>,
+        nexthops: &mut Nexthops,
+        out: Out<'_>,
+    ) -> Result<PathSetId, FibError> {
+        if let Some(id) = self.sets.share(&paths) {
+            return Ok(PathSetId(id as u16));
+        }
+        let full = || FibError::PathSets { prefix: dst.to_string(), limit: SLOTS };
+        let id = self.sets.add(paths.clone(), ()).ok_or_else(full)?;
+        for group in paths.iter().filter_map(|path| path.group) {
+            nexthops.retain(group);
+        }
+        A::tables(out.state).sets.set(id, PathSet::new(paths), out.limbo);
+        Ok(PathSetId(id as u16))
+    }
+
+    /// Counts one user of a set less.
+    fn release(&mut self, set: PathSetId, nexthops: &mut Nexthops, out: Out<'_>) {
+        let Some(entry) = self.sets.release(u32::from(set.0), out.limbo) else { return };
+        for group in entry.key().iter().filter_map(|path| path.group) {
+            nexthops.release(group, out);
+        }
+    }
+
+    /// Publishes which tables there are.
+    fn publish_directory(&self, out: Out<'_>) {
+        let mut tables: Vec<_> = self.tries.iter().map(|(&id, trie)| (id, Arc::clone(trie))).collect();
+        if self.merged
+            && let Some(both) = self.tries.get(&TABLE_MAIN)
+        {
+            tables.push((TABLE_LOCAL, Arc::clone(both)));
+            tables.sort_by_key(|&(id, _)| id);
+        }
+        A::tables(out.state).directory.swap(Some(Box::new(tables.into())), out.limbo);
+    }
+
+    /// Makes local and main one table for lookups, or two. Builds the new tries aside and exchanges them at once.
+    pub(super) fn merge(
+        &mut self,
+        merged: bool,
+        nexthops: &mut Nexthops,
+        out: Out<'_>,
+    ) -> Result<(), FibError> {
+        if self.merged == merged {
+            return Ok(());
+        }
+        self.merged = merged;
+        let mut built = BTreeMap::new();
+        for &id in if merged { [TABLE_MAIN].as_slice() } else { &[TABLE_LOCAL, TABLE_MAIN] } {
+            let trie = Arc::new(Trie::new());
+            let done = self.build(id, &trie, nexthops, out);
+            built.insert(id, trie);
+            if let Err(error) = done {
+                self.merged = !merged;
+                built.values().for_each(|trie| self.clear(trie, nexthops, out));
+                return Err(error);
+            }
+        }
+        let old: Vec<_> = [TABLE_LOCAL, TABLE_MAIN].iter().filter_map(|id| self.tries.remove(id)).collect();
+        built.retain(|&id, _| !self.sources(id).all(|table| self.rib.is_empty(table)));
+        self.tries.append(&mut built);
+        self.publish_directory(out);
+        old.iter().for_each(|trie| self.clear(trie, nexthops, out));
+        Ok(())
+    }
+
+    /// Fills an empty trie with what the published table `id` is to hold.
+    fn build(
+        &mut self,
+        id: u32,
+        trie: &Trie<A>,
+        nexthops: &mut Nexthops,
+        out: Out<'_>,
+    ) -> Result<(), FibError> {
+        for dst in self.prefixes(self.sources(id)) {
+            let set = self.share(self.paths(id, dst, None), dst, nexthops, out)?;
+            trie.insert(dst, set, out.limbo);
+        }
+        Ok(())
+    }
+
+    /// Counts the users that the leaves of a local or main trie were. Readers may still be in it, so it stays as it is.
+    fn clear(&mut self, trie: &Trie<A>, nexthops: &mut Nexthops, out: Out<'_>) {
+        for dst in self.prefixes([TABLE_LOCAL, TABLE_MAIN]) {
+            if let Some(set) = trie.get(dst, out.limbo) {
+                self.release(set, nexthops, out);
+            }
+        }
+    }
+
+    /// The prefixes of some tables, each once.
+    fn prefixes(&self, tables: impl IntoIterator<Item = u32>) -> BTreeSet<Prefix<A>> {
+        tables.into_iter().flat_map(|table| self.rib.prefixes(table)).collect()
+    }
+}
+
+/// What lookups see of a route.
+fn path<A: Ip>(alias: &Alias<A>) -> Path<A> {
+    let route = &*alias.body;
+    let tunnelled = matches!(&route.hops, Hops::List(hops) if hops.iter().any(|hop| hop.encap));
+    Path {
+        kind: route.kind,
+        metric: route.metric,
+        tos: route.tos,
+        scope: route.scope,
+        src: route.src,
+        prefsrc: route.prefsrc,
+        mtu: route.mtu,
+        mtu_lock: route.mtu_lock,
+        hoplimit: route.hoplimit,
+        pref: route.pref,
+        expires: route.expires,
+        table: route.table,
+        protocol: route.protocol,
+        group: alias.group,
+        encap: route.encap || tunnelled,
+    }
+}

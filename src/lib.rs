@@ -5,8 +5,13 @@
 
 pub mod control;
 pub mod drop;
+pub mod forward;
 pub mod frame;
+pub mod iface;
+pub mod neigh;
 pub mod port;
+pub mod state;
 pub mod stats;
 pub mod sys;
+pub mod sysctl;
 pub mod wire;

@@ -44,6 +44,7 @@ mod error;
 mod group;
 mod ip;
 mod multipath;
+mod neighbours;
 mod path;
 mod prefix;
 #[cfg(loom)]
@@ -65,6 +66,7 @@ pub use error::FibError;
 pub use group::{Group, GroupId, GroupKind, Member};
 pub use ip::Ip;
 pub use multipath::{Addrs, FlowKeys, hash31, hash32, jhash_2words};
+pub use neighbours::NeighbourEntry;
 pub use path::{Path, PathSet, PathSetId, Pref, RouteType};
 pub use prefix::{Prefix, PrefixError};
 pub use route::{Hop, Hops, NexthopBody, NexthopObject, Route};

@@ -3,7 +3,7 @@
 //! Invariant: nothing here waits, allocates or takes a lock, and nothing a view gives out outlives its batch. Called by
 //! workers at batch boundaries ([`Reader::pin`]) and by the forwarding path for each packet.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::adjacency::{Adjacency, AdjacencyId};
@@ -11,6 +11,7 @@ use crate::arena::Arena;
 use crate::error::FibError;
 use crate::group::{Group, GroupId};
 use crate::ip::{Ip, sealed};
+use crate::neighbours::{NeighbourEntry, Neighbours};
 use crate::path::PathSet;
 use crate::publish::{Domain, Guard, Line, Shared};
 use crate::trie::{self, Trie};
@@ -28,6 +29,7 @@ pub struct State {
     pub(crate) v6: Tables<Ipv6Addr>,
     pub(crate) groups: Arena<Group>,
     pub(crate) adjacencies: Arena<Adjacency>,
+    pub(crate) neighbours: Neighbours,
 }
 
 /// One family's tables and path sets.
@@ -74,6 +76,7 @@ impl State {
             v6: Tables { directory: Shared::empty(), sets: Arena::new() },
             groups: Arena::new(),
             adjacencies: Arena::new(),
+            neighbours: Neighbours::new(),
         }
     }
 }
@@ -137,6 +140,11 @@ impl View<'_> {
     /// A group. Constant time. `None` only for an id that no path of this batch holds.
     pub fn group(&self, id: GroupId) -> Option<&Group> {
         self.state.groups.get(&self.guard, id.0)
+    }
+
+    /// What is known of a neighbour. Constant time on average.
+    pub fn neighbour(&self, oif: u32, addr: IpAddr) -> Option<&NeighbourEntry> {
+        self.state.neighbours.get(&self.guard, (oif, addr))
     }
 
     /// An adjacency. Constant time. `None` only for an id that no group of this batch holds.

@@ -50,6 +50,8 @@ pub struct Writer {
     families: Families,
     nexthops: Nexthops,
     sweep: Sweep,
+    /// Counts the records of neighbours.
+    neighbour_records: u64,
     state: Arc<State>,
     limbo: Limbo,
 }
@@ -63,6 +65,7 @@ pub fn new(max_readers: usize) -> (Writer, Fib) {
         families: Families { v4: Family::new(), v6: Family::new() },
         nexthops: Nexthops::new(),
         sweep: Sweep::V4(None),
+        neighbour_records: 0,
         state: Arc::clone(&state),
         limbo,
     };
@@ -116,8 +119,10 @@ impl Writer {
         self.nexthops.remove_link(index, Out { state: &self.state, limbo: &self.limbo });
     }
 
-    /// Notes what is known of a neighbour; `None` when its entry has gone. One store, if an adjacency uses it.
+    /// Notes what is known of a neighbour; `None` when its entry has gone. Two stores at most.
     pub fn set_neighbour(&mut self, oif: u32, addr: IpAddr, neighbour: Option<Neighbour>) {
+        self.neighbour_records += 1;
+        self.state.neighbours.set((oif, addr), neighbour, self.neighbour_records, &self.limbo);
         self.nexthops.set_neighbour(oif, addr, neighbour, Out { state: &self.state, limbo: &self.limbo });
     }
 
@@ -125,7 +130,7 @@ impl Writer {
     ///
     /// Lookups pass over such routes already; clearing up gives them their speed back.
     pub fn withdraw(&mut self, budget: usize) -> bool {
-        let Writer { families, nexthops, sweep, state, limbo } = self;
+        let Writer { families, nexthops, sweep, state, limbo, .. } = self;
         let out = Out { state, limbo };
         for _ in 0..budget {
             if nexthops.condemned() == 0 {

@@ -1,15 +1,18 @@
 //! The one place that acts: counts, makes ICMP messages, rewrites, sends, holds. `decide` said what, this does it.
 
-use super::ctx::Env;
+use super::claim::Family;
+use super::ctx::{self, Env};
 use super::decision::{Decision, Edit, Egress, ReplyKind, Verdict, Wait};
+use super::fast::Fast;
+use super::l3::gso;
 use super::l3::limit::Limits;
 use super::observe::Observer;
 use super::{ip4, ip6};
 use crate::drop::{DropReason, Side};
 use crate::frame::{Frame, Offload, Output, Outputs, PktType, Source};
 use crate::iface::{Iface, LinkKind};
-use crate::neigh::{Ask, Asks, Hold, Waiting};
-use crate::stats::{Link, Own, WorkerStats};
+use crate::neigh::{Ask, Asks, Held, Hold, Waiting};
+use crate::stats::{Link, Mib, Own, WorkerStats};
 use crate::wire::csum;
 use crate::wire::eth::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthHdr};
 use crate::wire::ip4::Ip4Hdr;
@@ -93,6 +96,47 @@ impl<'a, O: Observer> Act<'a, '_, O> {
         }
     }
 
+    /// Carries out a verdict that needed no notes.
+    pub fn finish(&mut self, index: u16, frame: &mut Frame<'_>, iif: &'a Iface, verdict: Verdict<'a>) {
+        let decision = Decision::bare(verdict);
+        self.observer.decided(&decision);
+        self.perform(index, frame, iif, &decision);
+    }
+
+    /// Sends on a packet that the fast path decided for, with the counters that the full path would move.
+    pub fn fast(&mut self, index: u16, frame: &mut Frame<'_>, iif: &Iface, fast: &Fast<'a>) {
+        let (arrived, slot) = (frame.len() - EthHdr::LEN, Some(iif.slot));
+        let (out, segments) = (Some(fast.egress.oif.slot), gso::segments(&frame.meta, arrived) as u64);
+        let (stats, len) = (self.stats, fast.len as u64);
+        match fast.family {
+            Family::V6 => {
+                stats.mib(Mib::Ip6InReceives, slot, 1);
+                stats.mib(Mib::Ip6InOctets, slot, arrived as u64);
+                stats.mib(ip6::ecn_counter(fast.ecn), slot, segments);
+                stats.mib(Mib::Ip6OutForwDatagrams, out, 1);
+                stats.mib(Mib::Ip6OutTransmits, out, 1);
+                stats.mib(Mib::Ip6OutOctets, out, len);
+            }
+            Family::V4 => {
+                stats.mib(Mib::IpInReceives, slot, 1);
+                stats.mib(Mib::IpExtInOctets, slot, arrived as u64);
+                stats.mib(ip4::ecn_counter(fast.ecn), slot, segments);
+                stats.mib(Mib::IpForwDatagrams, out, 1);
+                stats.mib(Mib::IpOutTransmits, out, 1);
+                stats.mib(Mib::IpExtOutOctets, out, len);
+            }
+        }
+        self.forward(index, frame, &fast.egress, &Edit { len: fast.len, decrement: true, header: None });
+    }
+
+    /// Sends a packet that had waited to a next hop whose address is known now.
+    pub fn send_copy(&mut self, egress: &Egress<'a>, packet: &[u8], offload: Offload) {
+        let Some(made) = self.make(egress.oif, packet.len()) else { return };
+        made.packet.copy_from_slice(packet);
+        let place = made.place;
+        self.send_made_with(egress, place, offload);
+    }
+
     /// Counts a drop as its table line says.
     pub fn count_drop(&mut self, reason: DropReason, in_slot: Option<u16>, out_slot: Option<u16>) {
         self.stats.drop(reason as usize);
@@ -108,7 +152,9 @@ impl<'a, O: Observer> Act<'a, '_, O> {
             let quote = Quote { bytes, hops: reply.quoted_hops, pkt_type: frame.meta.pkt_type, iif };
             match (reply.kind, bytes.first().map(|b| b >> 4)) {
                 (ReplyKind::Redirect(IpAddr::V6(target)), _) => ip6::ndisc::redirect(self, &quote, target),
-                (ReplyKind::Redirect(IpAddr::V4(gateway)), _) => ip4::icmp::redirect(self, &quote, decision, gateway),
+                (ReplyKind::Redirect(IpAddr::V4(gateway)), _) => {
+                    ip4::icmp::redirect(self, &quote, decision, gateway)
+                }
                 (kind, Some(4)) => ip4::icmp::send(self, &quote, decision, kind),
                 (kind, _) => ip6::icmp::send(self, &quote, kind),
             }
@@ -188,8 +234,15 @@ impl<'a, O: Observer> Act<'a, '_, O> {
     }
 
     /// Sends a made packet to its next hop, or lets it wait for the next hop's address.
-    pub fn send_made(&mut self, oif: &'a Iface, next: IpAddr, fixed: Option<[u8; 6]>, place: Place, iif: &Iface) {
-        match super::ctx::neighbour(self.env, oif, next, fixed) {
+    pub fn send_made(
+        &mut self,
+        oif: &'a Iface,
+        next: IpAddr,
+        fixed: Option<[u8; 6]>,
+        place: Place,
+        iif: &Iface,
+    ) {
+        match ctx::neighbour(self.env, oif, next, fixed) {
             Ok(egress) => self.send_made_to(&egress, place),
             Err(wait) => self.hold_made(&wait, place, Offload::default(), iif),
         }
@@ -197,13 +250,17 @@ impl<'a, O: Observer> Act<'a, '_, O> {
 
     /// Sends a made packet to a next hop whose address is known.
     pub fn send_made_to(&mut self, egress: &Egress<'a>, place: Place) {
+        self.send_made_with(egress, place, Offload::default());
+    }
+
+    fn send_made_with(&mut self, egress: &Egress<'a>, place: Place, offload: Offload) {
         self.report_use(egress);
         let bytes = self.out.scratch.get_mut(place.start, place.len);
         if egress.oif.kind != LinkKind::Raw {
             let v6 = bytes.get(EthHdr::LEN).is_some_and(|b| b >> 4 == 6);
             link_header(bytes, egress, v6);
         }
-        self.push(egress.oif, Source::Made, place.start, place.len, Offload::default());
+        self.push(egress.oif, Source::Made, place.start, place.len, offload);
     }
 
     /// Copies a made packet into the hold queue.
@@ -229,7 +286,7 @@ impl<'a, O: Observer> Act<'a, '_, O> {
         Waiting { key: wait.key(), iif: iif.index, since: self.env.now, seen, limit }
     }
 
-    fn after_hold(&mut self, wait: &Wait<'a>, held: crate::neigh::Held) {
+    fn after_hold(&mut self, wait: &Wait<'a>, held: Held) {
         self.stats.own(Own::HeldPackets, 1);
         for _ in 0..held.pushed_out {
             let v4 = wait.next.is_ipv4();

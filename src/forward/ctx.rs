@@ -49,7 +49,16 @@ pub struct Ctx<'a, 'o, O> {
 impl<'a, 'o, O: Observer> Ctx<'a, 'o, O> {
     /// Notes for a packet received on `iif`.
     pub fn new(env: Env<'a>, iif: &'a Iface, len: usize, observer: &'o mut O) -> Self {
-        Ctx { env, iif, oif: None, len, header: None, replies: ArrayVec::new(), counts: ArrayVec::new(), observer }
+        Ctx {
+            env,
+            iif,
+            oif: None,
+            len,
+            header: None,
+            replies: ArrayVec::new(),
+            counts: ArrayVec::new(),
+            observer,
+        }
     }
 
     /// A check of the table: goes on if `ok`, else the packet is dropped for `reason`.
@@ -65,7 +74,13 @@ impl<'a, 'o, O: Observer> Ctx<'a, 'o, O> {
     }
 
     /// A step that is not a check.
-    pub fn step(&mut self, what: &'static str, rfc: &'static str, function: &'static str, found: fmt::Arguments<'_>) {
+    pub fn step(
+        &mut self,
+        what: &'static str,
+        rfc: &'static str,
+        function: &'static str,
+        found: fmt::Arguments<'_>,
+    ) {
         self.observer.step(Step { what, found, rfc, function });
     }
 

@@ -151,3 +151,17 @@ pub struct Decision<'a> {
     /// The IPv4 header that errors quote, where options were written into it.
     pub header: Option<ArrayVec<u8, 60>>,
 }
+
+impl<'a> Decision<'a> {
+    /// A verdict without replies or counters of its own.
+    pub fn bare(verdict: Verdict<'a>) -> Self {
+        Decision {
+            verdict,
+            replies: ArrayVec::new(),
+            counts: ArrayVec::new(),
+            out_slot: None,
+            len: 0,
+            header: None,
+        }
+    }
+}

@@ -85,7 +85,9 @@ impl Hold {
             held.pushed_out = 1;
             return held;
         }
-        while self.bytes_for(waiting.key) + packet.len() + OVERHEAD > waiting.limit && self.drop_oldest(Some(waiting.key)) {
+        while self.bytes_for(waiting.key) + packet.len() + OVERHEAD > waiting.limit
+            && self.drop_oldest(Some(waiting.key))
+        {
             held.pushed_out += 1;
         }
         let buffer = loop {
@@ -120,7 +122,8 @@ impl Hold {
     }
 
     fn give_back(&mut self, entry: &Entry) {
-        let free = if entry.buffer < SMALL * SMALL_COUNT { &mut self.free_small } else { &mut self.free_large };
+        let free =
+            if entry.buffer < SMALL * SMALL_COUNT { &mut self.free_small } else { &mut self.free_large };
         free.push(entry.buffer);
     }
 
@@ -137,7 +140,8 @@ impl Hold {
     /// The oldest packet for which `ready` says what to do with it, taken out of the queue: what is known of it, its
     /// checksum and segmentation work, and its bytes. The bytes are good until the next `push`.
     pub fn take<T>(&mut self, ready: impl Fn(&Waiting) -> Option<T>) -> Option<(T, Waiting, Offload, &[u8])> {
-        let (at, what) = self.queue.iter().enumerate().find_map(|(i, e)| ready(&e.waiting).map(|t| (i, t)))?;
+        let (at, what) =
+            self.queue.iter().enumerate().find_map(|(i, e)| ready(&e.waiting).map(|t| (i, t)))?;
         let entry = self.queue.remove(at);
         self.give_back(&entry);
         let bytes = self.memory.get(entry.buffer..entry.buffer + entry.len).unwrap_or_default();

@@ -18,7 +18,11 @@ pub struct Left {
 
 /// Multicast, the limited broadcast, and 0.0.0.0, which the kernel takes as a broadcast from 0.0.0.0.
 fn always4() -> [Prefix<Ipv4Addr>; 3] {
-    [prefix(Ipv4Addr::new(224, 0, 0, 0), 4), prefix(Ipv4Addr::BROADCAST, 32), prefix(Ipv4Addr::UNSPECIFIED, 32)]
+    [
+        prefix(Ipv4Addr::new(224, 0, 0, 0), 4),
+        prefix(Ipv4Addr::BROADCAST, 32),
+        prefix(Ipv4Addr::UNSPECIFIED, 32),
+    ]
 }
 
 fn prefix<A: warren_fib::Ip>(addr: A, len: u8) -> Prefix<A> {
@@ -44,7 +48,10 @@ fn inside<T: Copy + Ord>(set: &[(T, T)], x: T) -> bool {
 
 impl Left {
     /// The set of these prefixes, to which the fixed ones are added. O(n log n).
-    pub fn new(v4: impl IntoIterator<Item = Prefix<Ipv4Addr>>, v6: impl IntoIterator<Item = Prefix<Ipv6Addr>>) -> Left {
+    pub fn new(
+        v4: impl IntoIterator<Item = Prefix<Ipv4Addr>>,
+        v6: impl IntoIterator<Item = Prefix<Ipv6Addr>>,
+    ) -> Left {
         let mut prefixes4: Vec<_> = v4.into_iter().chain(always4()).collect();
         let multicast6 = prefix(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8);
         let mut prefixes6: Vec<_> = v6.into_iter().chain([multicast6]).collect();
@@ -91,11 +98,18 @@ mod tests {
 
     #[test]
     fn fixed_and_given_prefixes() {
-        let left = Left::new(["10.0.0.1/32".parse().unwrap(), "127.0.0.0/8".parse().unwrap()], ["::1/128".parse().unwrap()]);
-        for (addr, expect) in [("10.0.0.1", true), ("10.0.0.2", false), ("127.255.255.255", true), ("128.0.0.0", false)] {
+        let left = Left::new(
+            ["10.0.0.1/32".parse().unwrap(), "127.0.0.0/8".parse().unwrap()],
+            ["::1/128".parse().unwrap()],
+        );
+        for (addr, expect) in
+            [("10.0.0.1", true), ("10.0.0.2", false), ("127.255.255.255", true), ("128.0.0.0", false)]
+        {
             assert_eq!(left.contains4(addr.parse().unwrap()), expect, "{addr}");
         }
-        for (addr, expect) in [("224.0.0.1", true), ("239.255.255.255", true), ("240.0.0.0", false), ("0.0.0.0", true)] {
+        for (addr, expect) in
+            [("224.0.0.1", true), ("239.255.255.255", true), ("240.0.0.0", false), ("0.0.0.0", true)]
+        {
             assert_eq!(left.contains4(addr.parse().unwrap()), expect, "{addr}");
         }
         for (addr, expect) in [("::1", true), ("::", false), ("ff02::1", true), ("fe80::1", false)] {

@@ -59,7 +59,9 @@ pub fn spec_dst(env: Env<'_>, iif: &Iface, src: Ipv4Addr, tos: u8) -> Ipv4Addr {
 
 /// Whether table local has this address as the host's own, a broadcast or a group. Linux: inet_addr_type.
 pub fn is_special(env: Env<'_>, addr: Ipv4Addr) -> bool {
-    addr.is_multicast() || addr.is_broadcast() || local_type(env, addr).is_some_and(|k| k != RouteType::Unicast)
+    addr.is_multicast()
+        || addr.is_broadcast()
+        || local_type(env, addr).is_some_and(|k| k != RouteType::Unicast)
 }
 
 fn local_type(env: Env<'_>, addr: Ipv4Addr) -> Option<RouteType> {

@@ -28,7 +28,8 @@ pub fn forward<'a, O: Observer>(
     cx.check(D::V4Ttl, ttl > 1)?;
     let oif = cx.some(D::NoPort, route.oif(cx.env))?;
     cx.oif = Some(oif);
-    let strict = options.as_ref().is_some_and(Options::strict) && route.member.is_some_and(|m| m.via.is_some());
+    let strict =
+        options.as_ref().is_some_and(Options::strict) && route.member.is_some_and(|m| m.via.is_some());
     if strict {
         cx.reply(ReplyKind::Unreachable(v4::SR_FAILED), ttl);
     }

@@ -71,7 +71,8 @@ fn forbidden(quote: &Quote<'_, '_>, hdr: &Ip4Hdr) -> Option<&'static str> {
 /// Whether the limiters let this message pass; counts what they refuse.
 fn may_send<O: Observer>(act: &mut Act<'_, '_, O>, kind: u8, code: u8, iif: &Iface) -> bool {
     let conf = &act.env.state.sysctl.ip4;
-    let limited = conf.icmp_ratemask & (1 << kind) != 0 && (kind, code) != (v4::DEST_UNREACH, v4::FRAG_NEEDED);
+    let limited =
+        conf.icmp_ratemask & (1 << kind) != 0 && (kind, code) != (v4::DEST_UNREACH, v4::FRAG_NEEDED);
     if !limited || iif.kind == LinkKind::Loopback {
         return true;
     }
@@ -82,9 +83,16 @@ fn may_send<O: Observer>(act: &mut Act<'_, '_, O>, kind: u8, code: u8, iif: &Ifa
     ok
 }
 
-fn peer_may_receive<O: Observer>(act: &mut Act<'_, '_, O>, kind: u8, code: u8, to: Ipv4Addr, out: &Iface) -> bool {
+fn peer_may_receive<O: Observer>(
+    act: &mut Act<'_, '_, O>,
+    kind: u8,
+    code: u8,
+    to: Ipv4Addr,
+    out: &Iface,
+) -> bool {
     let conf = &act.env.state.sysctl.ip4;
-    let limited = conf.icmp_ratemask & (1 << kind) != 0 && (kind, code) != (v4::DEST_UNREACH, v4::FRAG_NEEDED);
+    let limited =
+        conf.icmp_ratemask & (1 << kind) != 0 && (kind, code) != (v4::DEST_UNREACH, v4::FRAG_NEEDED);
     if !limited || out.kind == LinkKind::Loopback {
         return true;
     }
@@ -109,7 +117,8 @@ pub fn send<O: Observer>(
     let Ok((offender, _)) = Ip4Hdr::ref_from_prefix(quote.bytes) else { return };
     let (env, to) = (act.env, offender.src());
     // ip_error charges the sender's bucket once before __icmp_send charges it again.
-    let routeless = matches!(decision.verdict, Verdict::Drop(D::V4NoRoute | D::V4Unreachable | D::V4Prohibit));
+    let routeless =
+        matches!(decision.verdict, Verdict::Drop(D::V4NoRoute | D::V4Unreachable | D::V4Prohibit));
     if routeless && !act.limits.unreachable4(IpAddr::V4(to), jiffies(env.now)) {
         return act.unsent(format_args!("no ICMP {kind_byte}/{code}: the source had its share of ip_error"));
     }
@@ -128,7 +137,8 @@ pub fn send<O: Observer>(
     if !peer_may_receive(act, kind_byte, code, to, out) {
         return act.unsent(format_args!("no ICMP {kind_byte}/{code}: host limit"));
     }
-    let room = ERROR_MAX.min(forward::mtu(&back, out.mtu) as usize).saturating_sub(Ip4Hdr::LEN + IcmpHdr::LEN);
+    let room =
+        ERROR_MAX.min(forward::mtu(&back, out.mtu) as usize).saturating_sub(Ip4Hdr::LEN + IcmpHdr::LEN);
     if room + IcmpHdr::LEN <= Ip4Hdr::LEN {
         return act.unsent(format_args!("no ICMP {kind_byte}/{code}: the MTU leaves no room"));
     }
@@ -162,8 +172,9 @@ fn source<O: Observer>(
         return offender.dst();
     }
     let inbound = env.state.sysctl.ip4.icmp_errors_use_inbound_ifaddr != 0;
-    let chosen =
-        inbound.then(|| addr::select(env, quote.iif, Some(offender.src()), crate::iface::SCOPE_LINK)).flatten();
+    let chosen = inbound
+        .then(|| addr::select(env, quote.iif, Some(offender.src()), crate::iface::SCOPE_LINK))
+        .flatten();
     chosen.or_else(|| addr::of_route(env, back)).unwrap_or(addr::DUMMY)
 }
 
@@ -192,7 +203,7 @@ fn write(
     {
         crate::wire::csum::decrease_ttl(inner);
     }
-    icmp::set_csum4(body);
+    let _ = icmp::set_csum4(body); // false only without room for a header
 }
 
 /// Counters of a message that left. Linux: icmp_push_reply, ip_finish_output2.

@@ -10,6 +10,8 @@ pub mod output;
 mod rcv;
 pub mod route;
 
+pub use rcv::ecn_counter;
+
 use super::ctx::{Ctx, Env};
 use super::decision::{Decision, ReplyKind, Verdict};
 use super::observe::Observer;
@@ -53,7 +55,8 @@ fn path<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, bytes: &[u8], meta: Meta) -> R
     count_type(cx, &packet, &route);
     let l2_group = matches!(meta.pkt_type, PktType::Broadcast | PktType::Multicast);
     let unicast = matches!(route.kind, Kind::Unicast | Kind::Local | Kind::Error(_));
-    let conf = (cx.env.state.sysctl.all4.drop_unicast_in_l2_multicast, cx.iif.conf4.drop_unicast_in_l2_multicast);
+    let conf =
+        (cx.env.state.sysctl.all4.drop_unicast_in_l2_multicast, cx.iif.conf4.drop_unicast_in_l2_multicast);
     let refused = unicast && l2_group && crate::sysctl::combine::or(conf.0, conf.1);
     cx.check(D::V4UnicastInL2Multicast, !refused)?;
     match route.kind {
@@ -64,7 +67,11 @@ fn path<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, bytes: &[u8], meta: Meta) -> R
 }
 
 /// The packet cannot be routed: the error for its sender. RFC 1812 4.3.3.1 and 5.2.7.1; Linux: ip_error.
-fn error<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>, errno: route::Errno) -> Result<Verdict<'a>, D> {
+fn error<'a, O: Observer>(
+    cx: &mut Ctx<'a, '_, O>,
+    packet: &Packet<'_>,
+    errno: route::Errno,
+) -> Result<Verdict<'a>, D> {
     use route::Errno::{Blackhole, HostUnreachable, NetUnreachable, Prohibited};
     cx.check(D::V4ForwardingOff, cx.iif.conf4.forwarding != 0)?;
     let (reason, code) = match errno {

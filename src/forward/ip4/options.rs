@@ -310,7 +310,11 @@ fn source_route<'a, O: Observer>(
 }
 
 /// The received packet's route if it were for `hop`.
-fn towards<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>, hop: Ipv4Addr) -> Result<Route<'a>, D> {
+fn towards<'a, O: Observer>(
+    cx: &mut Ctx<'a, '_, O>,
+    packet: &Packet<'_>,
+    hop: Ipv4Addr,
+) -> Result<Route<'a>, D> {
     let key = RuleKey {
         src: packet.hdr.src(),
         dst: hop,

@@ -12,7 +12,11 @@ use crate::wire::ip4::Ip4Hdr;
 use zerocopy::FromBytes;
 
 /// Checks, counts, and cuts layer-2 padding.
-pub fn receive<'p, O: Observer>(cx: &mut Ctx<'_, '_, O>, bytes: &'p [u8], meta: Meta) -> Result<Packet<'p>, D> {
+pub fn receive<'p, O: Observer>(
+    cx: &mut Ctx<'_, '_, O>,
+    bytes: &'p [u8],
+    meta: Meta,
+) -> Result<Packet<'p>, D> {
     cx.count_in(Mib::IpInReceives, 1);
     cx.count_in(Mib::IpExtInOctets, bytes.len());
     let (hdr, _) = cx.some(D::V4Short, Ip4Hdr::ref_from_prefix(bytes).ok())?;

@@ -216,7 +216,11 @@ fn good(env: Env<'_>, kind: &GroupKind, member: &Member) -> bool {
 }
 
 /// Whether the source may come in here; the answer says if it is directly attached. RFC 3704; Linux: fib_validate_source.
-fn validate_source<O: Observer>(cx: &mut Ctx<'_, '_, O>, key: &RuleKey<Ipv4Addr>, oif: u32) -> Result<bool, D> {
+fn validate_source<O: Observer>(
+    cx: &mut Ctx<'_, '_, O>,
+    key: &RuleKey<Ipv4Addr>,
+    oif: u32,
+) -> Result<bool, D> {
     let (env, all, dev) = (cx.env, &cx.env.state.sysctl.all4, &cx.iif.conf4);
     let filter = combine::max(all.rp_filter, dev.rp_filter);
     let accept_local = combine::or(all.accept_local, dev.accept_local);
@@ -233,14 +237,21 @@ fn validate_source<O: Observer>(cx: &mut Ctx<'_, '_, O>, key: &RuleKey<Ipv4Addr>
     let iif = if oif == 0 { loopback(env) } else { oif };
     let back = RuleKey { src: key.dst, dst: key.src, iif, sport: key.dport, dport: key.sport, ..*key };
     let found = lookup(env, &back);
-    cx.step("reverse path", "RFC 3704 2.2", "fib_validate_source", format_args!("{}: {}", key.src, Shown(&found)));
+    cx.step(
+        "reverse path",
+        "RFC 3704 2.2",
+        "fib_validate_source",
+        format_args!("{}: {}", key.src, Shown(&found)),
+    );
     let Ok(back) = found else { return cx.check(D::V4ReversePath, filter == 0).map(|()| false) };
     cx.check(D::V4SourceInvalid, matches!(back.found, RouteType::Unicast | RouteType::Local))?;
     cx.check(D::V4SourceLocal, back.found != RouteType::Local || accept_local)?;
     let members = back.group.map_or(&[][..], |g| &g.members[..]);
     let here = members.iter().any(|m| m.oif == cx.iif.index);
     if here {
-        return Ok(back.path.is_some_and(|p| p.scope >= SCOPE_LINK) && back.member.is_some_and(|m| m.via.is_none()));
+        return Ok(
+            back.path.is_some_and(|p| p.scope >= SCOPE_LINK) && back.member.is_some_and(|m| m.via.is_none())
+        );
     }
     let loose = filter == 0 || (filter == 2 && !cx.iif.addrs4.is_empty());
     cx.check(D::V4ReversePath, loose)?;
@@ -325,7 +336,13 @@ impl std::fmt::Display for Shown<'_, '_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
             Ok(r) => {
-                write!(f, "{:?}, prefix length {}, table {}", r.found, r.prefix_len, r.path.map_or(0, |p| p.table))
+                write!(
+                    f,
+                    "{:?}, prefix length {}, table {}",
+                    r.found,
+                    r.prefix_len,
+                    r.path.map_or(0, |p| p.table)
+                )
             }
             Err(errno) => write!(f, "{errno:?}"),
         }

@@ -41,7 +41,8 @@ enum Scope {
 
 fn score(env: Env<'_>, of: &Iface, a: &Addr6, dst: Ipv6Addr, out: Option<&Iface>) -> Score {
     let (scope, wanted) = (ip6::scope(a.addr), ip6::scope(dst));
-    let reach = if scope >= wanted { Scope::Reaches(std::cmp::Reverse(scope)) } else { Scope::TooSmall(scope) };
+    let reach =
+        if scope >= wanted { Scope::Reaches(std::cmp::Reverse(scope)) } else { Scope::TooSmall(scope) };
     let orchid = |x: Ipv6Addr| common_bits(x, Ipv6Addr::new(0x2001, 0x10, 0, 0, 0, 0, 0, 0)) >= 28;
     let prefers_temporary = of.conf6.use_tempaddr >= 2;
     let prefix = common_bits(a.addr, dst).min(a.prefix_len);
@@ -68,7 +69,11 @@ pub fn select(env: Env<'_>, dst: Ipv6Addr, out: Option<&Iface>) -> Option<Ipv6Ad
     let mut best: Option<(Score, Ipv6Addr)> = None;
     for of in env.state.ifaces.iter().filter(|i| i.up && only.is_none_or(|o| o.index == i.index)) {
         let master = of.kind == LinkKind::Loopback;
-        for a in of.addrs6.iter().filter(|a| !a.tentative && !(master && a.addr.is_loopback() && !dst.is_loopback())) {
+        for a in of
+            .addrs6
+            .iter()
+            .filter(|a| !a.tentative && !(master && a.addr.is_loopback() && !dst.is_loopback()))
+        {
             let score = score(env, of, a, dst, out);
             if best.as_ref().is_none_or(|(b, _)| score > *b) {
                 best = Some((score, a.addr));
@@ -91,8 +96,16 @@ mod tests {
     #[test]
     fn labels_are_the_kernels() {
         for (addr, expect) in [
-            ("::1", 0), ("2001:db8::1", 1), ("2002::1", 2), ("::5", 3), ("::ffff:1.2.3.4", 4), ("fd00::1", 5),
-            ("2001::1", 6), ("2001:10::1", 7), ("fec0::1", 11), ("3ffe::1", 12),
+            ("::1", 0),
+            ("2001:db8::1", 1),
+            ("2002::1", 2),
+            ("::5", 3),
+            ("::ffff:1.2.3.4", 4),
+            ("fd00::1", 5),
+            ("2001::1", 6),
+            ("2001:10::1", 7),
+            ("fec0::1", 11),
+            ("3ffe::1", 12),
         ] {
             assert_eq!(label(addr.parse().unwrap()), expect, "{addr}");
         }

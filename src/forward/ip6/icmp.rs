@@ -4,8 +4,8 @@ use super::super::act::{Act, Quote};
 use super::super::decision::ReplyKind;
 use super::super::l3::limit::{Allowance, jiffies};
 use super::super::observe::Observer;
-use super::route::{self, Kind};
 use super::addr;
+use super::route::{self, Kind};
 use crate::frame::PktType;
 use crate::iface::{Iface, LinkKind};
 use crate::stats::Mib;
@@ -170,7 +170,7 @@ fn write(
     if let Some(hops) = data.get_mut(7) {
         *hops = quoted_hops;
     }
-    icmp::set_csum6(src, dst, body);
+    let _ = icmp::set_csum6(src, dst, body); // false only without room for a header
 }
 
 /// Counters of a message that left; it never exceeds 1280 bytes, which every IPv6 link carries.

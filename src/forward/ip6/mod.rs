@@ -49,7 +49,11 @@ pub fn decide<'a, O: Observer>(
     cx.decide(verdict)
 }
 
-fn path<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, bytes: &[u8], meta: Meta) -> Result<Verdict<'a>, DropReason> {
+fn path<'a, O: Observer>(
+    cx: &mut Ctx<'a, '_, O>,
+    bytes: &[u8],
+    meta: Meta,
+) -> Result<Verdict<'a>, DropReason> {
     let packet = rcv::receive(cx, bytes, meta)?;
     let route = route::input(cx, &packet);
     let hops = packet.hdr.hop_limit;
@@ -77,7 +81,7 @@ fn multicast_mac(dst: std::net::Ipv6Addr) -> Option<[u8; 6]> {
 }
 
 /// The counter for the ECN bits of a received packet (RFC 3168 5).
-fn ecn_counter(traffic_class: u8) -> Mib {
+pub fn ecn_counter(traffic_class: u8) -> Mib {
     match traffic_class & 3 {
         0 => Mib::Ip6InNoECTPkts,
         1 => Mib::Ip6InECT1Pkts,

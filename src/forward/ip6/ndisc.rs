@@ -56,9 +56,14 @@ fn send<O: Observer>(
 ) {
     let (env, iif) = (act.env, quote.iif);
     let Ok((offender, _)) = Ip6Hdr::ref_from_prefix(quote.bytes) else { return };
-    let known = env.view.neighbour(iif.index, IpAddr::V6(target)).map(|n| n.neighbour).filter(|n| n.state.is_valid());
-    let message =
-        Redirect { target, destination: offender.dst(), target_mac: known.map(|n| n.lladdr), packet: quote.bytes };
+    let known =
+        env.view.neighbour(iif.index, IpAddr::V6(target)).map(|n| n.neighbour).filter(|n| n.state.is_valid());
+    let message = Redirect {
+        target,
+        destination: offender.dst(),
+        target_mac: known.map(|n| n.lladdr),
+        packet: quote.bytes,
+    };
     let len = Ip6Hdr::LEN + message.byte_len();
     let Some(out) = env.state.ifaces.get(iif.index) else { return };
     let Some(made) = act.make(out, len) else { return };

@@ -13,7 +13,11 @@ use crate::wire::proto;
 use zerocopy::FromBytes;
 
 /// Checks, counts, cuts layer-2 padding, and looks into hop-by-hop options.
-pub fn receive<'p, O: Observer>(cx: &mut Ctx<'_, '_, O>, bytes: &'p [u8], meta: Meta) -> Result<Packet<'p>, D> {
+pub fn receive<'p, O: Observer>(
+    cx: &mut Ctx<'_, '_, O>,
+    bytes: &'p [u8],
+    meta: Meta,
+) -> Result<Packet<'p>, D> {
     cx.count_in(Mib::Ip6InReceives, 1);
     cx.count_in(Mib::Ip6InOctets, bytes.len());
     cx.check(D::V6Disabled, cx.iif.conf6.disable_ipv6 == 0)?;

@@ -98,7 +98,12 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
         "route lookup",
         "RFC 4861 5.2",
         "ip6_route_input",
-        format_args!("{dst}: {:?}, prefix length {}, table {}", route.kind, route.prefix_len, route.path.map_or(0, |p| p.table)),
+        format_args!(
+            "{dst}: {:?}, prefix length {}, table {}",
+            route.kind,
+            route.prefix_len,
+            route.path.map_or(0, |p| p.table)
+        ),
     );
     route
 }
@@ -142,7 +147,11 @@ fn plain<'a>(env: Env<'a>, paths: &'a [Path<Ipv6Addr>], request: &Request<'_>) -
 }
 
 /// The source prefixes from the longest that matches, each with its paths. Linux: fib6_node_lookup, rt6_select.
-fn select<'a>(env: Env<'a>, paths: &'a [Path<Ipv6Addr>], request: &Request<'_>) -> Option<&'a Path<Ipv6Addr>> {
+fn select<'a>(
+    env: Env<'a>,
+    paths: &'a [Path<Ipv6Addr>],
+    request: &Request<'_>,
+) -> Option<&'a Path<Ipv6Addr>> {
     let matches = |p: &&Path<Ipv6Addr>| p.src.contains(request.key.src);
     let mut below = u8::MAX;
     while let Some(len) = paths.iter().filter(matches).map(|p| p.src.len()).filter(|&l| l < below).max() {
@@ -150,7 +159,9 @@ fn select<'a>(env: Env<'a>, paths: &'a [Path<Ipv6Addr>], request: &Request<'_>) 
         let metric = of_source().map(|p| p.metric).min()?;
         // The lowest metric alone, and only if nothing there is usable all that remain, by score.
         let best = best(env, of_source().filter(|p| p.metric == metric), request);
-        if let Some(path) = best.or_else(|| self::best(env, of_source().filter(|p| p.metric != metric), request)) {
+        if let Some(path) =
+            best.or_else(|| self::best(env, of_source().filter(|p| p.metric != metric), request))
+        {
             return Some(path);
         }
         below = len;
@@ -193,7 +204,8 @@ fn score(env: Env<'_>, path: &Path<Ipv6Addr>, request: &Request<'_>) -> Option<i
     let on_link = |m: &Member| request.prefer == 0 || m.oif == request.prefer;
     let mut best = None;
     for member in usable {
-        let score = if on_link(member) { Some(2 | preference) } else { (!request.strict).then_some(preference) };
+        let score =
+            if on_link(member) { Some(2 | preference) } else { (!request.strict).then_some(preference) };
         best = best.max(score);
     }
     best
@@ -204,7 +216,11 @@ fn expired(path: &Path<Ipv6Addr>, now: Nanos) -> bool {
 }
 
 /// From a path to what is done, and to one next hop. Linux: fib6_select_path.
-fn finish<'a>(env: Env<'a>, request: &Request<'_>, (prefix_len, path): (u8, &'a Path<Ipv6Addr>)) -> Route<'a> {
+fn finish<'a>(
+    env: Env<'a>,
+    request: &Request<'_>,
+    (prefix_len, path): (u8, &'a Path<Ipv6Addr>),
+) -> Route<'a> {
     let kind = match path.kind {
         RouteType::Unicast | RouteType::Broadcast => Kind::Unicast,
         RouteType::Local | RouteType::Anycast => Kind::Local,

@@ -33,4 +33,3 @@ pub fn segments(meta: &Meta, packet_len: usize) -> usize {
     let headers = usize::from(o.csum_start).saturating_sub(eth::EthHdr::LEN) + 20;
     packet_len.saturating_sub(headers).div_ceil(usize::from(o.gso_size)).max(1)
 }
-

@@ -47,12 +47,18 @@ impl Bucket {
 
     fn pack(self) -> u64 {
         let mask = |bits: u32| (1u64 << bits) - 1;
-        (self.last & mask(LAST_BITS)) | (self.tokens.min(mask(TOKEN_BITS)) << LAST_BITS) | (self.redirects.min(63) << 58)
+        (self.last & mask(LAST_BITS))
+            | (self.tokens.min(mask(TOKEN_BITS)) << LAST_BITS)
+            | (self.redirects.min(63) << 58)
     }
 
     fn unpack(word: u64) -> Bucket {
         let mask = |bits: u32| (1u64 << bits) - 1;
-        Bucket { last: word & mask(LAST_BITS), tokens: word >> LAST_BITS & mask(TOKEN_BITS), redirects: word >> 58 }
+        Bucket {
+            last: word & mask(LAST_BITS),
+            tokens: word >> LAST_BITS & mask(TOKEN_BITS),
+            redirects: word >> 58,
+        }
     }
 }
 
@@ -146,9 +152,9 @@ impl Limits {
         }
         let add = per_sec.saturating_mul(elapsed as i64) / HZ as i64;
         if add > 0 && self.stamp.compare_exchange(stamp, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            let _ = self
-                .credit
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| Some(old.saturating_add(add).min(burst)));
+            let _ = self.credit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
+                Some(old.saturating_add(add).min(burst))
+            });
         }
         self.credit.load(Ordering::Relaxed) > 0
     }

@@ -8,7 +8,7 @@ use crate::wire::ip4::Ip4Hdr;
 use crate::wire::ip6::Ip6Hdr;
 use crate::wire::{eth, icmp, proto};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use warren_fib::multipath::{Addrs, FlowKeys, hash31, hash32, jhash_2words};
+use warren_fib::{Addrs, FlowKeys, hash31, hash32, jhash_2words};
 use zerocopy::FromBytes;
 
 /// Bits of `fib_multipath_hash_fields`.

@@ -1,0 +1,276 @@
+//! The one writer of the published state. Control feeds it from netlink, `scenario` from a file; both call `publish`.
+
+use super::{Left, Shared, State};
+use crate::iface::{Iface, LinkKind};
+use crate::stats::MAX_SLOTS;
+use crate::sysctl::SysctlError;
+use ahash::{AHashMap, AHashSet};
+use arc_swap::ArcSwap;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use warren_fib::{
+    FibError, Ip, LinkState, Neighbour, NexthopObject, Place, Prefix, Route, RouteType, Rule, Rules,
+};
+
+/// A change that cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The FIB refuses.
+    #[error(transparent)]
+    Fib(#[from] FibError),
+    /// A sysctl cannot be set.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
+}
+
+/// What a link message says of an interface; the rest of [`Iface`] comes from other messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// Interface index.
+    pub index: u32,
+    /// Name.
+    pub name: String,
+    /// What frames start with.
+    pub kind: LinkKind,
+    /// Hardware address.
+    pub mac: [u8; 6],
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// `IFF_UP`
+    pub up: bool,
+    /// `IFF_LOWER_UP`
+    pub carrier: bool,
+}
+
+/// Owns the draft of the next snapshot and the FIB's writer.
+#[derive(Debug)]
+pub struct Writer {
+    fib: warren_fib::Writer,
+    draft: State,
+    shared: Arc<Shared>,
+    /// Replaced snapshots that a worker may still hold: freed here, never on a worker.
+    retired: Vec<Arc<State>>,
+    slots: AHashMap<u32, u16>,
+    local4: BTreeSet<(Prefix<Ipv4Addr>, u32)>,
+    local6: BTreeSet<(Prefix<Ipv6Addr>, u32)>,
+    /// Destinations left to the kernel for other reasons than a local route.
+    extra4: Vec<Prefix<Ipv4Addr>>,
+    extra6: Vec<Prefix<Ipv6Addr>>,
+}
+
+/// A family's set of prefixes with local routes.
+trait Locals: Ip {
+    fn locals(w: &mut Writer) -> &mut BTreeSet<(Prefix<Self>, u32)>;
+}
+
+impl Locals for Ipv4Addr {
+    fn locals(w: &mut Writer) -> &mut BTreeSet<(Prefix<Self>, u32)> {
+        &mut w.local4
+    }
+}
+
+impl Locals for Ipv6Addr {
+    fn locals(w: &mut Writer) -> &mut BTreeSet<(Prefix<Self>, u32)> {
+        &mut w.local6
+    }
+}
+
+impl Writer {
+    /// An empty state for up to `readers` workers. `seed` is the multipath seed while the user sets none.
+    pub fn new(readers: usize, seed: u32) -> Result<(Writer, Arc<Shared>), StateError> {
+        let (mut fib, handle) = warren_fib::new(readers);
+        fib.merge_local_main(true)?;
+        let draft = State { own_seed: seed, ..State::default() };
+        let shared = Arc::new(Shared { fib: handle, state: ArcSwap::from_pointee(draft.clone()) });
+        let writer = Writer {
+            fib,
+            draft,
+            shared: Arc::clone(&shared),
+            retired: Vec::new(),
+            slots: AHashMap::new(),
+            local4: BTreeSet::new(),
+            local6: BTreeSet::new(),
+            extra4: Vec::new(),
+            extra6: Vec::new(),
+        };
+        Ok((writer, shared))
+    }
+
+    /// The snapshot that is being prepared.
+    pub fn draft(&self) -> &State {
+        &self.draft
+    }
+
+    /// The snapshot that is being prepared, to change what no other method covers.
+    pub fn draft_mut(&mut self) -> &mut State {
+        &mut self.draft
+    }
+
+    /// Adds an interface, or changes what its link says; a new one starts with the `default` sysctls.
+    pub fn set_link(&mut self, link: LinkInfo) {
+        let next = u16::try_from(self.slots.len()).unwrap_or(u16::MAX).min(MAX_SLOTS as u16 - 1);
+        let slot = *self.slots.entry(link.index).or_insert(next);
+        let known = self.draft.ifaces.get(link.index).cloned();
+        let sysctl = &self.draft.sysctl;
+        let mut iface = known.unwrap_or_else(|| {
+            let mut new = Iface::new(link.index, &link.name, link.mac);
+            (new.conf4, new.conf6) = (sysctl.default4, sysctl.default6);
+            new.conf6.mtu = i64::from(link.mtu);
+            new
+        });
+        if iface.mtu != link.mtu {
+            // Linux: addrconf_notify sets conf/DEV/mtu anew with every change of the link's MTU.
+            iface.conf6.mtu = i64::from(link.mtu);
+        }
+        (iface.slot, iface.name, iface.kind, iface.mac) = (slot, link.name, link.kind, link.mac);
+        (iface.mtu, iface.up, iface.carrier) = (link.mtu, link.up, link.carrier);
+        let index = link.index;
+        self.draft.ifaces.set(iface);
+        self.link_to_fib(index);
+    }
+
+    /// Removes an interface with everything on it.
+    pub fn remove_link(&mut self, index: u32) {
+        self.draft.ifaces.remove(index);
+        self.fib.remove_link(index);
+    }
+
+    /// Tells the FIB which next hops an interface's state and sysctls leave usable.
+    fn link_to_fib(&mut self, index: u32) {
+        let Some(i) = self.draft.ifaces.get(index) else { return };
+        let all4 = self.draft.sysctl.all4.ignore_routes_with_linkdown;
+        self.fib.set_link(LinkState {
+            index,
+            up: i.up,
+            carrier: i.carrier,
+            ignore_linkdown4: crate::sysctl::combine::or(all4, i.conf4.ignore_routes_with_linkdown),
+            ignore_linkdown6: i.conf6.ignore_routes_with_linkdown != 0,
+        });
+    }
+
+    /// Changes an interface's addresses, groups, sysctls. False if there is none with this index.
+    pub fn update_iface(&mut self, index: u32, change: impl FnOnce(&mut Iface)) -> bool {
+        let found = self.draft.ifaces.update(index, change);
+        if found {
+            self.link_to_fib(index);
+        }
+        found
+    }
+
+    /// Adds a route where the kernel put it.
+    pub fn insert4(&mut self, route: Route<Ipv4Addr>, place: Place) -> Result<(), StateError> {
+        self.insert(route, place)
+    }
+
+    /// Adds a route where the kernel put it.
+    pub fn insert6(&mut self, route: Route<Ipv6Addr>, place: Place) -> Result<(), StateError> {
+        self.insert(route, place)
+    }
+
+    fn insert<A: Locals>(&mut self, route: Route<A>, place: Place) -> Result<(), StateError> {
+        let key = (route.dst, route.table);
+        let left =
+            route.encap || matches!(route.kind, RouteType::Local | RouteType::Broadcast | RouteType::Anycast);
+        self.fib.insert(route, place)?;
+        if left {
+            A::locals(self).insert(key);
+        }
+        Ok(())
+    }
+
+    /// Removes a route as the kernel finds it; false if there is none.
+    pub fn remove4(&mut self, route: &Route<Ipv4Addr>) -> Result<bool, StateError> {
+        self.remove(route)
+    }
+
+    /// Removes a route as the kernel finds it; false if there is none.
+    pub fn remove6(&mut self, route: &Route<Ipv6Addr>) -> Result<bool, StateError> {
+        self.remove(route)
+    }
+
+    fn remove<A: Locals>(&mut self, route: &Route<A>) -> Result<bool, StateError> {
+        let found = self.fib.remove(route)?;
+        A::locals(self).remove(&(route.dst, route.table));
+        Ok(found)
+    }
+
+    /// Every route, as the kernel has them.
+    pub fn routes<A: Ip>(&self) -> impl Iterator<Item = Route<A>> {
+        self.fib.routes::<A>()
+    }
+
+    /// Adds or replaces a nexthop object.
+    pub fn set_nexthop(&mut self, object: NexthopObject) -> Result<(), StateError> {
+        Ok(self.fib.set_nexthop(object)?)
+    }
+
+    /// Removes a nexthop object with what hangs on it; false if there is none.
+    pub fn remove_nexthop(&mut self, id: u32) -> bool {
+        self.fib.remove_nexthop(id)
+    }
+
+    /// Notes what is known of a neighbour.
+    pub fn set_neighbour(&mut self, oif: u32, addr: IpAddr, neighbour: Option<Neighbour>) {
+        self.fib.set_neighbour(oif, addr, neighbour);
+    }
+
+    /// Replaces all IPv4 rules. While they are the kernel's own, tables local and main answer as one.
+    pub fn set_rules4(&mut self, rules: Vec<Rule<Ipv4Addr>>) -> Result<(), StateError> {
+        let rules = Rules::new(rules);
+        if rules.custom() != self.draft.rules4.custom() {
+            self.fib.merge_local_main(!rules.custom())?;
+        }
+        self.draft.rules4 = rules;
+        Ok(())
+    }
+
+    /// Replaces all IPv6 rules.
+    pub fn set_rules6(&mut self, rules: Vec<Rule<Ipv6Addr>>) {
+        self.draft.rules6 = Rules::new(rules);
+    }
+
+    /// Replaces the destinations that are left to the kernel besides those with local routes.
+    pub fn set_extra_left(&mut self, v4: Vec<Prefix<Ipv4Addr>>, v6: Vec<Prefix<Ipv6Addr>>) {
+        (self.extra4, self.extra6) = (v4, v6);
+    }
+
+    /// What would be left to the kernel if the draft were published now.
+    pub fn left(&self) -> Left {
+        let proxies = self.draft.ifaces.iter().flat_map(|i| i.proxies6.iter().map(|&a| Prefix::host(a)));
+        let v4 = self.local4.iter().map(|&(p, _)| p).chain(self.extra4.iter().copied());
+        let v6 = self.local6.iter().map(|&(p, _)| p).chain(self.extra6.iter().copied()).chain(proxies);
+        Left::new(v4, v6)
+    }
+
+    /// Removes routes that died with their link, a slice at a time; true while more is to do.
+    pub fn withdraw(&mut self, budget: usize) -> bool {
+        self.fib.withdraw(budget)
+    }
+
+    /// Makes the draft what workers read from their next batch on.
+    pub fn publish(&mut self) {
+        self.draft.left = self.left();
+        self.draft.own4 = own4(&self.draft);
+        self.draft.generation += 1;
+        let old = self.shared.state.swap(Arc::new(self.draft.clone()));
+        self.retired.push(old);
+        self.fib.publish();
+        self.reclaim();
+    }
+
+    /// Publishes changes of routes and neighbours alone, which need no new snapshot.
+    pub fn publish_routes(&mut self) {
+        self.fib.publish();
+    }
+
+    /// Frees what no worker holds any more. To be called now and then.
+    pub fn reclaim(&mut self) {
+        self.retired.retain(|s| Arc::strong_count(s) > 1);
+        self.fib.publish();
+    }
+}
+
+fn own4(state: &State) -> AHashSet<Ipv4Addr> {
+    state.ifaces.iter().flat_map(|i| i.addrs4.iter().map(|a| a.addr)).collect()
+}

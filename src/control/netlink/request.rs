@@ -171,6 +171,7 @@ impl Socket {
 }
 
 /// What kind of request, and what to call it in an error.
+#[derive(Clone, Copy)]
 struct Request {
     verb: &'static str,
     kind: u16,

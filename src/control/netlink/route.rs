@@ -90,7 +90,7 @@ impl RouteKind {
         matches!(self, Self::Blackhole | Self::Unreachable | Self::Prohibit | Self::Throw)
     }
 
-    fn from_number(number: u8) -> Self {
+    pub(super) fn from_number(number: u8) -> Self {
         match number {
             1 => Self::Unicast,
             2 => Self::Local,

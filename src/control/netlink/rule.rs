@@ -204,7 +204,7 @@ impl RuleMsg {
                 FRA_TUN_ID => rule.tun_id = attr.u64_be()?,
                 FRA_SUPPRESS_IFGROUP => rule.suppress_ifgroup = Some(attr.u32()?).filter(|v| *v != u32::MAX),
                 FRA_SUPPRESS_PREFIXLEN => {
-                    rule.suppress_prefixlen = Some(attr.u32()?).filter(|v| *v != u32::MAX)
+                    rule.suppress_prefixlen = Some(attr.u32()?).filter(|v| *v != u32::MAX);
                 }
                 FRA_TABLE => rule.table = attr.u32()?,
                 FRA_L3MDEV => rule.l3mdev = attr.u8()? != 0,

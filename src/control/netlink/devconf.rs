@@ -8,8 +8,6 @@
 pub mod v4 {
     /// Forward what arrives here.
     pub const FORWARDING: usize = 0;
-    /// Multicast routing is on (read-only).
-    pub const MC_FORWARDING: usize = 1;
     /// Answer ARP for addresses that are routed elsewhere.
     pub const PROXY_ARP: usize = 2;
     /// Believe ICMP redirects.
@@ -76,8 +74,6 @@ pub mod v6 {
     pub const PROXY_NDP: usize = 22;
     /// Accept routing headers: 0 only type 2, negative none.
     pub const ACCEPT_SOURCE_ROUTE: usize = 24;
-    /// Multicast routing is on (read-only).
-    pub const MC_FORWARDING: usize = 25;
     /// No IPv6 on this link.
     pub const DISABLE_IPV6: usize = 26;
     /// Choose source addresses only from the outgoing link.

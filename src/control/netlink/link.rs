@@ -174,7 +174,7 @@ impl LinkMsg {
     }
 }
 
-/// A link to make. What is `None` is the kernel's choice.
+/// A link to make, which is down at first. What is `None` is the kernel's choice.
 #[derive(Debug, Clone)]
 pub struct NewLink<'a> {
     /// Name, at most 15 bytes.
@@ -185,8 +185,6 @@ pub struct NewLink<'a> {
     pub mac: Option<[u8; 6]>,
     /// Largest IP packet in bytes.
     pub mtu: Option<u32>,
-    /// Set it up at once.
-    pub up: bool,
     /// The namespace to make it in; `None` is the socket's.
     pub netns: Option<BorrowedFd<'a>>,
     /// What to make.
@@ -207,7 +205,7 @@ pub enum LinkKind<'a> {
 impl<'a> NewLink<'a> {
     /// A link of this name and kind, the rest left to the kernel.
     pub fn new(name: &str, kind: LinkKind<'a>) -> Self {
-        Self { name: name.to_owned(), index: None, mac: None, mtu: None, up: false, netns: None, kind }
+        Self { name: name.to_owned(), index: None, mac: None, mtu: None, netns: None, kind }
     }
 
     /// A pair of veths.
@@ -232,7 +230,6 @@ impl<'a> NewLink<'a> {
     fn end(&self) -> LinkMessage {
         let change = LinkChange {
             name: Some(&self.name),
-            up: self.up.then_some(true),
             mac: self.mac,
             mtu: self.mtu,
             netns: self.netns,
@@ -272,6 +269,10 @@ pub struct LinkChange<'a> {
 }
 
 impl LinkChange<'_> {
+    /// Sets a link up.
+    pub const UP: Self =
+        Self { up: Some(true), name: None, mac: None, mtu: None, carrier: None, master: None, netns: None };
+
     pub(super) fn encode(&self, index: u32) -> LinkMessage {
         let mut message = LinkMessage::default();
         message.header.index = index;

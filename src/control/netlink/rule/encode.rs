@@ -7,8 +7,8 @@ use netlink_packet_route::rule::{
 };
 
 use super::{
-    DSCP_ALL, FLOWLABEL_ALL, FRA_DPORT_MASK, FRA_DSCP, FRA_DSCP_MASK, FRA_FLOWLABEL, FRA_FLOWLABEL_MASK,
-    FRA_SPORT_MASK, PORT_ALL, PortMatch, RuleAction, RuleMsg, rule_flag,
+    DSCP_ALL, FRA_DPORT_MASK, FRA_DSCP, FRA_DSCP_MASK, FRA_FLOWLABEL, FRA_FLOWLABEL_MASK, FRA_SPORT_MASK,
+    PORT_ALL, PortMatch, RuleAction, RuleMsg, rule_flag,
 };
 
 impl RuleMsg {
@@ -60,7 +60,8 @@ impl RuleMsg {
         message
     }
 
-    /// Matchers that the library does not know. A mask of all bits is left out, for kernels that have no masks.
+    /// Matchers that the library does not know. A mask of all bits is left out, for kernels that lack masks; only the flow label's is
+    /// demanded (Linux fib6_nl2rule_flowlabel).
     fn newer(&self) -> impl Iterator<Item = DefaultNla> {
         let port_mask = |kind, port: Option<PortMatch>| {
             port.filter(|p| p.mask != PORT_ALL).map(|p| DefaultNla::new(kind, p.mask.to_ne_bytes().to_vec()))
@@ -71,9 +72,7 @@ impl RuleMsg {
             self.dscp.map(|(value, _)| byte(FRA_DSCP, value)),
             self.dscp.filter(|(_, mask)| *mask != DSCP_ALL).map(|(_, mask)| byte(FRA_DSCP_MASK, mask)),
             self.flow_label.map(|(value, _)| label(FRA_FLOWLABEL, value)),
-            self.flow_label
-                .filter(|(_, mask)| *mask != FLOWLABEL_ALL)
-                .map(|(_, mask)| label(FRA_FLOWLABEL_MASK, mask)),
+            self.flow_label.map(|(_, mask)| label(FRA_FLOWLABEL_MASK, mask)),
             port_mask(FRA_SPORT_MASK, self.sport),
             port_mask(FRA_DPORT_MASK, self.dport),
         ]

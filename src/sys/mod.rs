@@ -1,1 +1,3 @@
 //! System calls that no library wraps, and network namespaces. Floor 1, home of `unsafe`.
+
+pub mod netns;

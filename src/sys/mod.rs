@@ -1,1 +1,4 @@
 //! System calls that no library wraps, and network namespaces. Floor 1, home of `unsafe`.
+
+pub mod packet;
+pub mod tun;

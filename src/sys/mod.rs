@@ -1,3 +1,5 @@
 //! System calls that no library wraps, and network namespaces. Floor 1, home of `unsafe`.
 
 pub mod netns;
+pub mod packet;
+pub mod tun;

@@ -1,0 +1,79 @@
+//! Network namespaces for the tests of the ports: made by `ip netns`, removed when dropped, also when a test fails.
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A namespace with IPv6 off, so that nothing but the test's own frames is on its links.
+pub(crate) struct Net(String);
+
+impl Net {
+    pub(crate) fn new() -> Net {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let net = Net(format!("warren-t-port-{}-{n}", std::process::id()));
+        run(&format!("ip netns add {}", net.0));
+        net.run("sysctl -qw net.ipv6.conf.default.disable_ipv6=1 net.ipv6.conf.all.disable_ipv6=1");
+        net
+    }
+
+    /// Two namespaces joined by a veth pair that is up: `p0` (MAC ends in 0a) in the first, `p1` (in 0b) in the second.
+    pub(crate) fn pair() -> (Net, Net) {
+        let (left, right) = (Net::new(), Net::new());
+        left.veth("p0", "0a", &right, "p1", "0b");
+        (left, right)
+    }
+
+    /// A veth pair from here to `other`; the addresses end in the given byte.
+    pub(crate) fn veth(&self, name: &str, mac: &str, other: &Net, peer: &str, peer_mac: &str) {
+        self.run(&format!(
+            "ip link add name {name} address 02:00:00:00:00:{mac} type veth \
+             peer name {peer} address 02:00:00:00:00:{peer_mac} netns {}",
+            other.0
+        ));
+        self.run(&format!("ip link set {name} up"));
+        other.run(&format!("ip link set {peer} up"));
+    }
+
+    /// Runs a command, words split at spaces, inside; panics with its output unless it succeeds.
+    pub(crate) fn run(&self, command: &str) -> String {
+        run(&format!("ip netns exec {} {command}", self.0))
+    }
+
+    /// Runs `f` inside, on a thread of its own.
+    pub(crate) fn enter<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        let net = File::open(format!("/run/netns/{}", self.0)).unwrap();
+        std::thread::scope(|s| {
+            let inside = move || {
+                move_into_link_name_space(net.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+                f()
+            };
+            s.spawn(inside).join().unwrap_or_else(|e| std::panic::resume_unwind(e))
+        })
+    }
+
+    /// Interface index of `name`.
+    pub(crate) fn index(&self, name: &str) -> u32 {
+        self.run(&format!("cat /sys/class/net/{name}/ifindex")).trim().parse().unwrap()
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        // Not `run`: a panic while panicking would hide the first.
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+fn run(command: &str) -> String {
+    let mut words = command.split_whitespace();
+    let output = Command::new(words.next().unwrap())
+        .args(words)
+        .output()
+        .unwrap_or_else(|e| panic!("{command}: {e} (the tests need root and iproute2)"));
+    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+    assert!(output.status.success(), "{command}: {} (the tests need root)", text(&output.stderr));
+    text(&output.stdout)
+}

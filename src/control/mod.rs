@@ -1,1 +1,2 @@
 //! The control thread: mirrors the kernel, takes over forwarding and gives it back. Floor 4, never touches frames.
+pub mod guard;

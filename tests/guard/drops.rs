@@ -8,8 +8,10 @@ use warren::control::guard::Guard;
 use crate::gate::Gate;
 use crate::net::{Raw, Space, frame, index, ipv4, ipv6, run, veth};
 
+type Make = fn(&[IpNet]) -> Guard;
+
 /// What a test does with a guard made by `make`, on each of the two forms.
-fn both(tag: &str, test: fn(fn(&[IpNet]) -> Guard)) {
+fn both(tag: &str, test: fn(Make)) {
     Space::new(&format!("{tag}-tcx")).enter(|| test(|left| Guard::tcx(left).unwrap()));
     Space::new(&format!("{tag}-nft")).enter(|| test(|left| Guard::nft(left).unwrap()));
 }
@@ -80,7 +82,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>, bool)> {
 #[test]
 fn both_forms_agree_on_generated_frames() {
     const SEED: u64 = 0x77_6172_7265_6e01;
-    let verdicts = |tag: &str, make: fn(&[IpNet]) -> Guard| -> Vec<bool> {
+    let verdicts = |tag: &str, make: Make| -> Vec<bool> {
         Space::new(tag).enter(|| {
             let mut gate = Gate::build();
             let mut guard = make(&prefixes(&["10.0.0.0/16", "ff00::/8"]));

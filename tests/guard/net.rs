@@ -31,10 +31,6 @@ impl Space {
             inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.0
-    }
 }
 
 impl Drop for Space {

@@ -113,12 +113,25 @@ fn error_in(message: &Received) -> Option<io::Error> {
     (code != 0).then(|| io::Error::from_raw_os_error(code.saturating_neg()))
 }
 
-/// Sends requests and reports the first error. The kernel has dealt with them when the sending call returns, and what it
-/// cannot report it turns into an error of the next read; so no acknowledgement is needed.
-pub(super) fn transact(socket: &Socket, requests: &[u8]) -> io::Result<()> {
+/// Sends requests and gives the bodies of the answers of type `answer`, or the first error. The kernel has dealt with all
+/// requests when the sending call returns, and what it cannot report it turns into an error of the next read; so no
+/// acknowledgement is needed.
+pub(super) fn ask(socket: &Socket, requests: &[u8], answer: u16) -> io::Result<Vec<Vec<u8>>> {
     socket.send_to(requests, &SocketAddr::new(0, 0), 0)?;
-    let answers = waiting(socket)?;
-    answers.iter().filter(|answer| answer.kind == NLMSG_ERROR).find_map(error_in).map_or(Ok(()), Err)
+    let mut answers = Vec::new();
+    for message in waiting(socket)? {
+        match error_in(&message) {
+            Some(error) if message.kind == NLMSG_ERROR => return Err(error),
+            _ if message.kind == answer => answers.push(message.body),
+            _ => {}
+        }
+    }
+    Ok(answers)
+}
+
+/// Sends requests that have no answer but an error.
+pub(super) fn order(socket: &Socket, requests: &[u8]) -> io::Result<()> {
+    ask(socket, requests, NLMSG_ERROR).map(drop)
 }
 
 /// Asks for a list and gives the bodies of the messages of type `answer`.

@@ -123,7 +123,7 @@ impl Nft {
     }
 
     fn commit(&self, batch: Batch, action: impl Fn() -> String) -> Result<(), GuardError> {
-        message::transact(&self.socket, &batch.finish())
+        message::order(&self.socket, &batch.finish())
             .map_err(|source| GuardError::Nft { action: action(), source })
     }
 }

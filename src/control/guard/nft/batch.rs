@@ -136,15 +136,15 @@ impl Batch {
             let behind = u32::from(net.broadcast()).checked_add(1);
             interval(&net.network().octets(), behind.map(u32::to_be_bytes))
         });
-        self.add_intervals("left4", v4.collect());
+        self.add_intervals("left4", &v4.collect::<Vec<_>>());
         let v6 = Ipv6Net::aggregate(&v6).into_iter().map(|net| {
             let behind = u128::from(net.broadcast()).checked_add(1);
             interval(&net.network().octets(), behind.map(u128::to_be_bytes))
         });
-        self.add_intervals("left6", v6.collect());
+        self.add_intervals("left6", &v6.collect::<Vec<_>>());
     }
 
-    fn add_intervals(&mut self, set: &str, intervals: Vec<Vec<Attribute>>) {
+    fn add_intervals(&mut self, set: &str, intervals: &[Vec<Attribute>]) {
         for some in intervals.chunks(INTERVALS_IN_A_MESSAGE) {
             self.add_elements(set, &some.concat());
         }

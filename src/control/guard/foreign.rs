@@ -172,18 +172,44 @@ fn read(path: &str) -> Result<String, ForeignError> {
 #[cfg(test)]
 mod tests {
     use super::{nftables, tc, xfrm};
-    use crate::control::guard::message;
+    use crate::control::guard::message::{self, bytes, nest};
 
-    /// Whatever a message holds, it is read without panic.
+    fn read_all(body: &[u8]) {
+        let _ = nftables::chain(body);
+        let _ = xfrm::policy(body);
+        let _ = tc::filter(body);
+    }
+
+    /// Whatever a message holds, it is read without panic: bare bytes, and bytes where attributes nest as they should.
     #[test]
     fn readers_are_total() {
-        bolero::check!().with_type::<Vec<u8>>().for_each(|bytes| {
-            for message in message::messages(bytes) {
-                let _ = message::find(&message.body, 1);
-            }
-            let _ = nftables::chain(bytes);
-            let _ = xfrm::policy(bytes);
-            let _ = tc::filter(bytes);
+        bolero::check!().with_type::<Vec<u8>>().for_each(|datagram| {
+            message::messages(datagram);
+            read_all(datagram);
         });
+        bolero::check!().with_type::<(u8, u8, Vec<u8>, Vec<u8>, u8)>().for_each(
+            |(family, hook, name, tail, cut)| {
+                let hook = [
+                    bytes(1, [0, 0, 0, hook % 8]),
+                    bytes(3, name.clone()),
+                    nest(4, &[bytes(1, tail.clone())]),
+                ];
+                let attributes =
+                    [bytes(1, name.clone()), bytes(3, tail.clone()), nest(4, &hook), bytes(5, [0; 4])];
+                for header in [4, 20] {
+                    let header = [&[family % 16], vec![0; header - 1].as_slice()].concat();
+                    let message = message::message(0, 0, &header, &attributes);
+                    let body = &message[16..];
+                    read_all(body);
+                    read_all(&body[..body.len().saturating_sub(usize::from(*cut))]);
+                }
+            },
+        );
+    }
+
+    /// Names come from strangers; they must not reach a terminal as they are.
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(message::name(b"a\x1b[2Jb\0rest"), "a\\u{1b}[2Jb");
     }
 }

@@ -4,7 +4,7 @@
 //! Called by [`super::Guard`]. What the table holds, as `nft list ruleset` would print it:
 //!
 //! ```text
-//! table netdev warren-<pid> {
+//! table netdev warren-<port> {
 //!   set left4 { type ipv4_addr; flags interval }        set left6 alike
 //!   map lease { type ether_type : verdict; flags timeout; elements = { ip timeout 1s : jump claim4, ip6 ... } }
 //!   chain alert4 { one rule for each byte where 148 may stand: accept }      chain alert6 alike
@@ -21,16 +21,18 @@ mod batch;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use ipnet::IpNet;
-use netlink_sys::Socket;
+use netlink_sys::{Socket, SocketAddr};
 use rustix::net::{netdevice, sockopt};
 
 use super::GuardError;
 use super::message;
 use batch::Batch;
 
-/// The table of process N is `warren-N`, so that a successor can set up its own before the predecessor goes.
+/// The table is called `warren-N` after the port of its socket, which nobody else in this namespace has: so a successor can
+/// set up its own before the predecessor goes.
 pub(super) const TABLE_PREFIX: &str = "warren-";
 
 pub(super) const NETLINK_NETFILTER: isize = 12;
@@ -49,11 +51,11 @@ pub(super) struct Nft {
 
 impl Nft {
     pub(super) fn new(left: &[IpNet]) -> Result<Self, GuardError> {
-        let socket =
+        let (socket, port) =
             open().map_err(|source| GuardError::Nft { action: "open a socket".to_owned(), source })?;
         let nft = Self {
             socket,
-            table: format!("{TABLE_PREFIX}{}", std::process::id()),
+            table: format!("{TABLE_PREFIX}{port}"),
             left: left.iter().map(IpNet::trunc).collect(),
             chains: BTreeMap::new(),
         };
@@ -128,9 +130,12 @@ impl Nft {
     }
 }
 
-fn open() -> std::io::Result<Socket> {
+/// The socket that owns the table, and its port.
+fn open() -> io::Result<(Socket, u32)> {
     let socket = message::open(NETLINK_NETFILTER)?;
     // Not allowed in some containers; then a batch is bounded by the default, and a `left` beyond that is an error.
     let _ = sockopt::set_socket_send_buffer_size_force(&socket, SEND_BUFFER_BYTES);
-    Ok(socket)
+    let mut address = SocketAddr::new(0, 0);
+    socket.get_address(&mut address)?;
+    Ok((socket, address.port_number()))
 }

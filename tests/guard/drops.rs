@@ -71,6 +71,8 @@ fn frames() -> Vec<(&'static str, Vec<u8>, bool)> {
         ("IPv6 router alert", hop_by_hop(&[17, 0, 5, 2, 0, 0, 1, 0]), false),
         ("hop-by-hop without", hop_by_hop(&[17, 0, 1, 4, 0, 0, 0, 0]), true),
         ("long hop-by-hop", hop_by_hop(&[&[17, 8], [0; 70].as_slice()].concat()), false),
+        ("alert in the last byte", ipv4("10.9.9.9", &[[1; 39].as_slice(), &[148]].concat(), 60), false),
+        ("alert in the last pair", hop_by_hop(&[&[17, 7], [1; 60].as_slice(), &[5, 2]].concat()), false),
         ("paged IPv4", ipv4("10.9.9.9", &[], 5000), true),
         ("paged IPv6", ipv6("2002::1", 17, &[0; 5000]), true),
         ("paged IPv4 with alert", ipv4("10.9.9.9", &[1, 1, 1, 148], 5000), false),

@@ -1,3 +1,4 @@
 //! The control thread: mirrors the kernel, takes over forwarding and gives it back. Floor 4, never touches frames.
 
+pub mod guard;
 pub mod netlink;

@@ -10,6 +10,7 @@ pub mod frame;
 pub mod iface;
 pub mod neigh;
 pub mod port;
+pub mod scenario;
 pub mod state;
 pub mod stats;
 pub mod sys;

@@ -1,7 +1,9 @@
 //! Which frames of a taken interface are warren's: one pure rule, which the guard in the kernel mirrors.
 //!
 //! Claimed is a frame that is addressed to this host at layer 2, carries no VLAN tag, is IPv4 or IPv6, is long enough
-//! to hold a destination address, whose destination is not left to the kernel and that carries no router alert.
+//! to hold a destination address, whose destination is not left to the kernel and that carries no router alert. The
+//! alert is looked for byte by byte and not option by option: it cannot be missed in malformed options, and the guard,
+//! which cannot walk options, says the same. What is taken for an alert by mistake is merely the kernel's to forward.
 //! Claimed frames are warren's to forward, drop and count, malformed ones included; all others are the kernel's.
 
 use super::decision::Why;
@@ -66,21 +68,17 @@ pub fn claim(frame: &[u8], meta: &Meta, left: &Left) -> Result<Family, Why> {
     Ok(family)
 }
 
-/// RFC 2113: option 148 among the options.
+/// RFC 2113: a byte of value 148 anywhere among the options, whether or not they are well formed.
 fn alert4(packet: &[u8]) -> bool {
-    ip4::options(packet).map_while(Result::ok).any(|o| o.kind == ip4::opt::RA)
+    let options = packet.get(Ip4Hdr::LEN..).unwrap_or_default();
+    let len = Ip4Hdr::ref_from_prefix(packet).map_or(0, |(h, _)| h.ihl().saturating_sub(Ip4Hdr::LEN));
+    options.iter().take(len).any(|&b| b == ip4::opt::RA)
 }
 
-/// RFC 2711: option 5 in the hop-by-hop header.
+/// RFC 2711: the bytes 5, 2 side by side in a hop-by-hop header of up to 64 bytes, or any longer header.
 fn alert6(header: &[u8]) -> bool {
-    let len = header.get(1).map_or(0, |&l| (usize::from(l) + 1) * 8);
-    let options = header.get(2..len.min(header.len())).unwrap_or_default();
-    let mut at = 0;
-    while let Some(&kind) = options.get(at) {
-        if kind == ip6::opt::ROUTER_ALERT {
-            return true;
-        }
-        at += if kind == ip6::opt::PAD1 { 1 } else { options.get(at + 1).map_or(1, |&l| usize::from(l) + 2) };
-    }
-    false
+    let Some(&units) = header.get(1) else { return false };
+    let options = header.get(2..).unwrap_or_default();
+    let options = options.get(..usize::from(units) * 8 + 6).unwrap_or(options);
+    units > 7 || options.windows(2).any(|pair| pair == [ip6::opt::ROUTER_ALERT, 2])
 }

@@ -1,4 +1,5 @@
 //! What the kernel tells without being asked, and how it says no: sysctls, lost events, refusals. Needs root.
+#![allow(clippy::unwrap_used)] // Helpers fail their test by panicking.
 
 mod netlink_lab;
 
@@ -114,7 +115,12 @@ fn netconf_is_dumped_and_announced() {
     lab.ns.sysctl_write("net.ipv4.conf.p0.forwarding", "1").unwrap();
     lab.ns.sysctl_write("net.ipv4.conf.all.rp_filter", "2").unwrap();
     lab.ns.sysctl_write("net.ipv6.conf.p1.proxy_ndp", "1").unwrap();
-    let told = |family, scope, pick: fn(&NetconfMsg) -> Option<i32>, value| move |e: &Event| matches!(e, Event::Netconf(n) if (n.family, n.scope, pick(n)) == (family, scope, Some(value)));
+    let told = |family, scope, pick: fn(&NetconfMsg) -> Option<i32>, value| {
+        move |event: &Event| match event {
+            Event::Netconf(n) => (n.family, n.scope, pick(n)) == (family, scope, Some(value)),
+            _ => false,
+        }
+    };
     lab.expect("forwarding", told(Family::V4, Scope::Link(10), |n| n.forwarding, 1));
     lab.expect("rp_filter", told(Family::V4, Scope::All, |n| n.rp_filter, 2));
     lab.expect("proxy_ndp", told(Family::V6, Scope::Link(11), |n| n.proxy, 1));

@@ -220,3 +220,6 @@ fn without_legs<A: Ip>(have: &Route<A>, want: &Route<A>) -> Option<Route<A>> {
         legs.iter().filter(|leg| !gone.iter().any(|gone| is_leg(leg, gone))).cloned().collect();
     (!left.is_empty()).then(|| Route { hops: Hops::List(left), ..have.clone() })
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! reader, each batch   epoch.load(Acquire)  line.store(Release)             then reads
-//! reader, waking       line.store           fence(SeqCst)    as above       then reads
+//! reader, waking       line.store(Release)  fence(SeqCst)    as above       then reads
 //! reader, sleeping     line.store(OFFLINE, Release)
 //! writer               unlink (Release)  epoch + 1 (Release)  fence(SeqCst)  scan lines (Acquire)  free
 //! ```
@@ -166,7 +166,8 @@ impl Line {
     fn wake(&mut self) {
         // An epoch that is out of date only holds up more; pin brings it up to date behind the fence.
         let stale = self.domain.epoch.0.load(Ordering::Relaxed);
-        self.slot.seen.store(stale, Ordering::Relaxed);
+        // Release, because a writer that sees this store and not the sleep before it must see earlier batches as ended.
+        self.slot.seen.store(stale, Ordering::Release);
         self.domain.reader_fence();
         self.online = true;
     }

@@ -183,3 +183,6 @@ fn step<A: Ip>(
     family.sweep(table, dst, nexthops, out);
     Some((table, dst))
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -87,6 +87,16 @@ impl Offload {
         [u8::from(self.needs_csum), kind | if self.ecn { GSO_ECN } else { 0 }, a0, a1, b0, b1, c0, c1, d0, d1]
     }
 
+    /// The same work for the frame without its first `n` bytes, as when it is sent from its IP header on.
+    #[must_use]
+    pub fn skip(self, n: u16) -> Offload {
+        Offload {
+            hdr_len: self.hdr_len.saturating_sub(n),
+            csum_start: self.csum_start.saturating_sub(n),
+            ..self
+        }
+    }
+
     /// Whether the frame stands for several.
     pub fn is_gso(&self) -> bool {
         self.gso != GsoKind::None

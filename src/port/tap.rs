@@ -133,3 +133,90 @@ impl Tx {
         sent
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::PktType;
+    use crate::port::testnet::{Net, transfer};
+    use crate::port::wait::{Waker, wait};
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    const OURS: [u8; 6] = [2, 0, 0, 0, 0, 2];
+
+    /// A TAP whose kernel end is up with `address` and knows who has 10.0.0.2.
+    fn tap(net: &Net, name: &str, address: &str) -> (Rx, Tx) {
+        let (rx, tx) = net.enter(|| open(name, OURS)).unwrap();
+        net.run(&format!("ip link set {name} address 02:00:00:00:00:01 up"));
+        net.run(&format!("ip addr add {address}/24 dev {name}"));
+        (rx, tx)
+    }
+
+    #[test]
+    fn echo_both_ways() {
+        let net = Net::new();
+        let (rx, mut tx) = tap(&net, "t0", "10.0.0.1");
+        net.run("ip neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev t0");
+        let socket = net.enter(|| UdpSocket::bind("10.0.0.1:7")).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        assert_eq!((rx.name(), rx.index()), ("t0", net.index("t0")));
+        let mut rx = crate::port::Rx::Tap(rx);
+        for n in 0..100_u8 {
+            let text = [&[n][..], &vec![b'x'; usize::from(n)]].concat();
+            socket.send_to(&text, "10.0.0.2:9").unwrap();
+            wait([&rx].into_iter(), &Waker::new().unwrap(), Some(Duration::from_secs(10))).unwrap();
+            let mut batch = Batch::new();
+            assert_eq!(rx.receive(&mut batch).unwrap(), 1);
+            let frame = &mut batch[0];
+            assert_eq!((frame.meta.pkt_type, frame.meta.wire_len as usize), (PktType::Host, 42 + text.len()));
+            assert_eq!(frame.bytes()[42..], text);
+            // Back to where it came from: swap MAC addresses, IP addresses and ports; no sum changes by that.
+            let b = frame.bytes_mut();
+            for (x, y, n) in [(0, 6, 6), (26, 30, 4), (34, 36, 2)] {
+                (0..n).for_each(|i| b.swap(x + i, y + i));
+            }
+            let sent = tx.send(batch.iter().map(|f| (f.bytes(), &f.meta.offload)));
+            assert_eq!((sent.sent, sent.lost()), (1, 0));
+            let mut back = [0; 200];
+            let (len, from) = socket.recv_from(&mut back).unwrap();
+            assert_eq!((&back[..len], from.to_string().as_str()), (&text[..], "10.0.0.2:9"));
+        }
+    }
+
+    #[test]
+    fn tcp_with_offloads_crosses_two_taps() {
+        let (left, right) = (Net::new(), Net::new());
+        let (rx0, tx0) = tap(&left, "t0", "10.0.0.1");
+        let (rx1, tx1) = tap(&right, "t1", "10.0.0.2");
+        right.run("ip link set t1 address 02:00:00:00:00:02");
+        use crate::port::{Rx, Tx};
+        transfer(&left, &right, [(Rx::Tap(rx0), Tx::Tap(tx0)), (Rx::Tap(rx1), Tx::Tap(tx1))]);
+    }
+
+    #[test]
+    fn the_device_is_ours_has_queues_and_can_go_away() {
+        let net = Net::new();
+        let (mut first, mut tx) = net.enter(|| open("t%d", OURS)).unwrap();
+        assert_eq!(first.name(), "t0", "numbered by the kernel");
+        let (second, _) = net.enter(|| open("t0", OURS)).unwrap();
+        assert_eq!(second.index(), first.index(), "another queue of the same device");
+        let frame = [&OURS[..], &[0; 54]].concat();
+        let one = |tx: &mut Tx| tx.send([(&*frame, &Offload::default())].into_iter());
+        assert_eq!(one(&mut tx), Sent { down: 1, ..Sent::default() });
+        net.run("ip link del t0");
+        assert_eq!(one(&mut tx), Sent { gone: 1, ..Sent::default() });
+        let e = first.receive(&mut Batch::new()).unwrap_err();
+        assert!(matches!(&e, PortError::Gone { interface } if interface == "t0"), "{e}");
+
+        let (rx, tx) = net.enter(|| open("t1", OURS)).unwrap();
+        net.run("ip link show t1");
+        drop((rx, tx));
+        assert!(!net.run("ip -o link").contains("t1"), "it vanishes with its descriptors");
+        net.run("ip tuntap add t2 mode tap");
+        let e = net.enter(|| open("t2", OURS)).unwrap_err().to_string();
+        assert!(e.contains("t2") && e.contains("multi_queue"), "{e}");
+        let e = net.enter(|| open("a-name-that-is-too-long", OURS)).unwrap_err().to_string();
+        assert!(e.contains("at most 15 bytes"), "{e}");
+    }
+}

@@ -1,12 +1,17 @@
 //! A namespace with a few links, sockets into it and a listener, for the netlink tests. Needs root.
 #![allow(dead_code)] // Each test program uses its part.
+#![allow(clippy::unwrap_used)] // A helper of tests fails them by panicking.
 
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use serde_json::Value;
-use warren::control::netlink::{Event, Events, GROUPS, LinkChange, LinkKind, NewLink, Socket};
+use warren::control::netlink::{
+    AddressMsg, Encap, Event, Events, GROUPS, LinkChange, LinkKind, Mode, NewLink, RouteMsg, Socket,
+};
 use warren::sys::netns::Namespace;
 
 pub(crate) struct Lab {
@@ -14,6 +19,44 @@ pub(crate) struct Lab {
     pub(crate) events: Events,
     pub(crate) seen: Vec<Event>,
     pub(crate) ns: Namespace,
+}
+
+/// An address.
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// A prefix.
+pub(crate) fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+/// An IPv4 tunnel encapsulation (LWTUNNEL_ENCAP_IP) with id 0 to 10.0.1.9, as the kernel lists it.
+pub(crate) fn tunnel() -> Encap {
+    let mut data = vec![12, 0, 1, 0];
+    data.extend([0; 8]); // LWTUNNEL_IP_ID
+    data.extend([8, 0, 2, 0, 10, 0, 1, 9]); // LWTUNNEL_IP_DST
+    data.extend([8, 0, 3, 0, 10, 0, 1, 1]); // LWTUNNEL_IP_SRC
+    data.extend([5, 0, 5, 0, 0, 0, 0, 0]); // LWTUNNEL_IP_TOS
+    data.extend([5, 0, 4, 0, 64, 0, 0, 0]); // LWTUNNEL_IP_TTL
+    data.extend([6, 0, 6, 0, 0, 0, 0, 0]); // LWTUNNEL_IP_FLAGS
+    Encap { kind: 2, data }
+}
+
+/// All routes, or those of a table.
+pub(crate) fn all_routes(lab: &mut Lab, table: Option<u32>) -> Vec<RouteMsg> {
+    let mut routes = Vec::new();
+    lab.socket.routes(table, |route| routes.push(route)).unwrap();
+    routes
+}
+
+/// A lab in which p0 is 10.0.1.1/24 and 2001:db8:1::1/64.
+pub(crate) fn routing_lab(test: &str) -> Lab {
+    let mut lab = Lab::new(test);
+    for prefix in ["10.0.1.1/24", "2001:db8:1::1/64"] {
+        lab.socket.add_address(&AddressMsg::new(10, net(prefix)), Mode::Add).unwrap();
+    }
+    lab
 }
 
 impl Lab {

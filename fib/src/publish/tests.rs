@@ -99,7 +99,7 @@ fn readers_never_see_a_dead_value_under_threads() {
     let (domain, mut limbo) = Domain::new(3);
     let slot = Arc::new(Shared::empty());
     slot.swap(Canary::new(&alive), &limbo);
-    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let done = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> = (1..=3)
         .map(|nap| {
             let (domain, slot, done) = (Arc::clone(&domain), Arc::clone(&slot), Arc::clone(&done));

@@ -85,6 +85,12 @@ impl Nexthops {
         self.condemned
     }
 
+    /// How many groups and adjacencies there are.
+    #[cfg(test)]
+    pub(super) fn users(&self) -> (usize, usize) {
+        (self.groups.iter().count(), self.adjacencies.iter().count())
+    }
+
     pub(super) fn is_condemned(&self, group: Option<GroupId>) -> bool {
         let entry = group.and_then(|group| self.groups.get(group.0));
         entry.is_some_and(|entry| entry.value.condemned)

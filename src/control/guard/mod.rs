@@ -39,7 +39,7 @@ use tcx::Tcx;
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
     /// The BPF program or its maps.
-    #[error("guard: {0}")]
+    #[error("guard (by BPF, which needs Linux 6.6, CAP_BPF and CAP_NET_ADMIN): {0}")]
     Bpf(#[from] BpfError),
     /// The nftables chain that stands in for it.
     #[error(
@@ -105,7 +105,8 @@ impl Guard {
         self.instead.as_deref()
     }
 
-    /// Guards one more interface. Takes effect before it returns. Already attached: no change.
+    /// Guards one more interface. Takes effect before it returns. Already attached: no change; so detach an interface that is
+    /// gone, before its number comes back.
     pub fn attach(&mut self, ifindex: u32) -> Result<(), GuardError> {
         match &mut self.backend {
             Backend::Tcx(tcx) => tcx.attach(ifindex),

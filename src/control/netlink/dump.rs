@@ -205,3 +205,6 @@ fn of_both<const N: usize>() -> [Vec<u8>; 2] {
         request
     })
 }
+
+#[cfg(test)]
+mod tests;

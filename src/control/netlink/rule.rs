@@ -46,7 +46,7 @@ const PORT_ALL: u16 = 0xffff;
 
 /// Bits of [`RuleMsg::flags`] (`FIB_RULE_*`).
 pub mod rule_flag {
-    /// Made by the kernel; not announced as permanent by any tool.
+    /// Made by the kernel together with the namespace.
     pub const PERMANENT: u32 = 0x01;
     /// The matchers are negated (`not`).
     pub const INVERT: u32 = 0x02;
@@ -208,7 +208,7 @@ impl RuleMsg {
                 }
                 FRA_TABLE => rule.table = attr.u32()?,
                 FRA_L3MDEV => rule.l3mdev = attr.u8()? != 0,
-                FRA_UID_RANGE => rule.uids = Some(halves_u32(attr.u64()?)),
+                FRA_UID_RANGE => rule.uids = Some(uids(attr.u64()?)),
                 FRA_PROTOCOL => rule.protocol = attr.u8()?,
                 FRA_IP_PROTO => rule.ip_proto = attr.u8()?,
                 FRA_SPORT_RANGE => rule.sport = Some(ports(attr.u32()?)),
@@ -265,7 +265,7 @@ fn ports(both: u32) -> PortMatch {
 }
 
 /// `struct fib_rule_uid_range`, two numbers in host byte order.
-fn halves_u32(both: u64) -> (u32, u32) {
+fn uids(both: u64) -> (u32, u32) {
     let [a, b, c, d, e, f, g, h] = both.to_ne_bytes();
     (u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]))
 }

@@ -6,14 +6,14 @@
 //!
 //! # Large frames
 //!
-//! A slot of [`Profile::LARGE`] holds what GRO and TSO make by default: 65,536 bytes and headers. BIG TCP makes
-//! more, once the administrator raises `gro_max_size`, `gso_max_size` (IPv6, with a jumbo hop-by-hop header) or
-//! `gro_ipv4_max_size`, `gso_ipv4_max_size` (IPv4, total length 0). The kernel cuts such a frame at the end of the
-//! slot: [`Meta::wire_len`] is then more than the length, forwarding drops it and counts it as truncated, and TCP
-//! falls back to what gets through, which is slow. To see it: `ip -d link show IF`. To cure it:
-//! `ip link set IF gro_max_size 65536 gro_ipv4_max_size 65536`, or `gso_*` on the sender where that is the veth peer.
+//! A slot of [`Profile::LARGE`] holds what GRO and TSO make by default: 65,536 bytes and headers. BIG TCP makes more,
+//! once the administrator raises `gso_max_size` or `gro_max_size` (IPv6, with a jumbo hop-by-hop header) or
+//! `gso_ipv4_max_size` or `gro_ipv4_max_size` (IPv4, total length 0). The kernel cuts such a frame at the end of its
+//! slot: [`Meta::wire_len`] is then more than the length, forwarding must drop it and count it as truncated, and the
+//! connection crawls. To see it: `ip -d link show IF`. To cure it, at the sender (a veth peer) and here:
+//! `ip link set IF gso_max_size 65536 gro_max_size 65536`, and the same for the two `ipv4` limits.
 //! Super-frames inside a tunnel (`tx-udp_tnl-segmentation`) lose the tunnel's part of the description on the way
-//! through a virtio_net header; the kernel refuses to send them on ([`Sent::refused`](super::Sent::refused)).
+//! through a virtio_net header; the kernel may refuse to send them on ([`Sent::refused`]).
 
 mod ring;
 #[cfg(test)]
@@ -208,17 +208,17 @@ impl Rx {
 
 /// The frame in a slot; `None` for what only the kernel's own side may see and for unknown super-frames.
 fn frame(slot: Slot<'_>, iif: u32) -> Option<Frame<'_>> {
-    let pkt_type = match slot.pkt_type {
+    let Slot { memory, start, wire_len, pkt_type, vlan } = slot;
+    let pkt_type = match pkt_type {
         libc::PACKET_HOST => PktType::Host,
         libc::PACKET_BROADCAST => PktType::Broadcast,
         libc::PACKET_MULTICAST => PktType::Multicast,
         libc::PACKET_OTHERHOST => PktType::OtherHost,
         _ => return None,
     };
-    let header = slot.memory.get(slot.start.checked_sub(Offload::LEN)?..)?.first_chunk()?;
+    let header = memory.get(start.checked_sub(Offload::LEN)?..)?.first_chunk()?;
     let offload = Offload::decode(header)?;
-    let meta = Meta { iif, pkt_type, vlan: slot.vlan, offload, wire_len: slot.wire_len };
-    Frame::new(slot.memory, slot.start, meta)
+    Frame::new(memory, start, Meta { iif, pkt_type, vlan, offload, wire_len })
 }
 
 /// Sets the socket filter: nothing, or what `admit` says. The filter answers how many bytes to keep.

@@ -2,12 +2,10 @@
 
 use super::*;
 use crate::frame::GsoKind;
-use crate::port::testnet::Net;
+use crate::port;
+use crate::port::testnet::{Net, transfer};
 use crate::port::wait::{Waker, wait};
 use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const A: [u8; 6] = [2, 0, 0, 0, 0, 0xa];
@@ -174,7 +172,7 @@ fn a_frame_longer_than_its_slot_says_so() {
     let mut small = rx(&right, "p1", TINY, Some(Admit::Host));
     let mut large = rx(&right, "p1", Profile::LARGE, Some(Admit::Host));
     let long = frame(B, 9, 9014);
-    send(&mut tx(&left, "p0"), &[long.clone()]);
+    send(&mut tx(&left, "p0"), std::slice::from_ref(&long));
     let got = receive(&mut small, 1);
     assert_eq!(got[0].1.wire_len, 9014);
     assert_eq!(got[0].0, long[..got[0].0.len()]);
@@ -204,7 +202,7 @@ fn what_cannot_be_sent_is_told_apart() {
 #[test]
 fn going_down_and_going_away_are_told_apart() {
     let (left, right) = Net::pair();
-    let mut port = super::super::Rx::Packet(rx(&right, "p1", TINY, Some(Admit::Host)));
+    let mut port = port::Rx::Packet(rx(&right, "p1", TINY, Some(Admit::Host)));
     let waker = Waker::new().unwrap();
     let mut error = || {
         wait([&port].into_iter(), &waker, Some(Duration::from_secs(10))).unwrap();
@@ -277,39 +275,6 @@ fn receive_for(rx: &mut Rx, time: Duration) -> Got {
     got
 }
 
-/// What a bridge of two ports saw.
-#[derive(Debug, Default)]
-struct Seen {
-    frames: usize,
-    super_frames: usize,
-    longest: usize,
-}
-
-/// Copies frames between two interfaces as they are, straight from ring memory, until `stop`.
-fn bridge(ports: &mut [(super::super::Rx, super::super::Tx)], stop: &AtomicBool) -> Seen {
-    let waker = Waker::new().unwrap();
-    let mut seen = Seen::default();
-    while !stop.load(Ordering::Relaxed) {
-        let mut round = 0;
-        let [(rx0, tx0), (rx1, tx1)] = ports else { unreachable!("two ports") };
-        for (rx, tx) in [(rx0, tx1), (rx1, tx0)] {
-            let mut batch = Batch::new();
-            round += rx.receive(&mut batch).unwrap();
-            let sent = tx.send(batch.iter().map(|f| (f.bytes(), &f.meta.offload)));
-            assert_eq!((sent.lost(), sent.sent as usize), (0, batch.len()), "{sent:?}");
-            seen.frames += batch.len();
-            seen.super_frames += batch.iter().filter(|f| f.meta.offload.is_gso()).count();
-            seen.longest = batch.iter().map(Frame::len).max().unwrap_or(0).max(seen.longest);
-            drop(batch);
-            rx.release();
-        }
-        if round == 0 {
-            wait(ports.iter().map(|p| &p.0), &waker, Some(Duration::from_millis(50))).unwrap();
-        }
-    }
-    seen
-}
-
 #[test]
 fn tcp_with_default_offloads_crosses_a_bridge_of_two_ports() {
     let (left, middle, right) = (Net::new(), Net::new(), Net::new());
@@ -317,30 +282,11 @@ fn tcp_with_default_offloads_crosses_a_bridge_of_two_ports() {
     right.veth("p1", "0b", &middle, "r1", "b0");
     left.run("ip addr add 10.0.0.1/24 dev p0");
     right.run("ip addr add 10.0.0.2/24 dev p1");
-    let mut ports: Vec<_> = ["r0", "r1"]
-        .map(|name| {
-            let rx = rx(&middle, name, Profile::LARGE, Some(Admit::All));
-            (super::super::Rx::Packet(rx), super::super::Tx::Packet(tx(&middle, name)))
-        })
-        .into();
-    let data: Vec<u8> = (0..32_u32 << 20).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    let listener = right.enter(|| TcpListener::bind("10.0.0.2:7000")).unwrap();
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|s| {
-        let loop_ = s.spawn(|| bridge(&mut ports, &stop));
-        let taker = s.spawn(|| {
-            let mut all = Vec::new();
-            listener.accept().unwrap().0.read_to_end(&mut all).unwrap();
-            all
-        });
-        let giver = left.enter(|| TcpStream::connect("10.0.0.2:7000"));
-        giver.unwrap().write_all(&data).unwrap();
-        let got = taker.join().unwrap();
-        stop.store(true, Ordering::Relaxed);
-        let seen = loop_.join().unwrap();
-        assert!(got == data, "{} of {} bytes, or altered", got.len(), data.len());
-        assert!(seen.super_frames > 0 && seen.longest > 1514, "offloads were in use: {seen:?}");
+    let ports = ["r0", "r1"].map(|name| {
+        let rx = rx(&middle, name, Profile::LARGE, Some(Admit::All));
+        (port::Rx::Packet(rx), port::Tx::Packet(tx(&middle, name)))
     });
+    transfer(&left, &right, ports);
 }
 
 #[test]
@@ -365,4 +311,67 @@ fn a_device_without_ethernet_header_takes_packets() {
     }
     let e = net.enter(|| open(index, TINY, 1)).unwrap_err();
     assert!(matches!(&e, PortError::NotEthernet { hatype: libc::ARPHRD_NONE, .. }), "{e}");
+}
+
+#[test]
+fn a_super_frame_leaves_a_device_without_ethernet_header_in_segments() {
+    use crate::sys::tun;
+    let net = Net::new();
+    let (queue, _) = net.enter(|| tun::open("t0", libc::IFF_TUN | libc::IFF_NO_PI)).unwrap();
+    net.run("ip link set t0 up");
+    let (from, to) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+    let pseudo = |len: u16| [&from[..], &to, &[0, 6], &len.to_be_bytes()].concat();
+    let mut frame =
+        [&A[..], &B, &[8, 0, 0x45, 0], &4040_u16.to_be_bytes(), &[0, 0, 0, 0, 64, 6, 0, 0]].concat();
+    frame.extend([from, to].concat());
+    frame.extend([0, 80, 0, 81, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
+    frame.extend((0..4000).map(|i| i as u8));
+    let ip = internet_checksum::checksum(&frame[14..34]);
+    frame[24..26].copy_from_slice(&ip);
+    // A sender with offloads leaves the sum of the pseudo-header where the checksum goes.
+    let begun = internet_checksum::checksum(&pseudo(4020)).map(|b| !b);
+    frame[50..52].copy_from_slice(&begun);
+    let work = Offload {
+        needs_csum: true,
+        gso: GsoKind::Tcp4,
+        gso_size: 1000,
+        hdr_len: 54,
+        csum_start: 34,
+        csum_offset: 16,
+        ..PLAIN
+    };
+    let sent = tx(&net, "t0").send([(&frame[14..], &work.skip(14))].into_iter());
+    assert_eq!(sent, Sent { sent: 1, ..Default::default() });
+    let mut buffer = [0; 2000];
+    for n in 0..4 {
+        let len = rustix::io::read(&queue, &mut buffer).unwrap();
+        assert_eq!((len, &buffer[40..len]), (1040, &frame[54 + 1000 * n..54 + 1000 * (n + 1)]));
+        let all = [&pseudo(1020), &buffer[20..len]].concat();
+        assert_eq!(internet_checksum::checksum(&all), [0, 0], "segment {n} has a right checksum");
+    }
+}
+
+#[test]
+fn big_tcp_is_cut_at_the_slot_and_says_so() {
+    use std::io::{Read, Write};
+    let (left, right) = Net::pair();
+    for (net, name, address) in [(&left, "p0", "fd00::1"), (&right, "p1", "fd00::2")] {
+        net.run(&format!("sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.{name}.disable_ipv6=0"));
+        net.run(&format!("ip addr add {address}/64 dev {name} nodad"));
+        net.run(&format!("ip link set {name} gso_max_size 200000 gro_max_size 200000"));
+    }
+    let mut rx = rx(&right, "p1", Profile::LARGE, Some(Admit::All));
+    let listener = right.enter(|| std::net::TcpListener::bind("[fd00::2]:7000")).unwrap();
+    std::thread::scope(|s| {
+        s.spawn(|| listener.accept().unwrap().0.read_to_end(&mut Vec::new()).unwrap());
+        let mut giver = left.enter(|| std::net::TcpStream::connect("[fd00::2]:7000")).unwrap();
+        s.spawn(move || giver.write_all(&vec![7; 32 << 20]).unwrap());
+        let got = receive(&mut rx, usize::MAX);
+        let cut: Vec<_> = got.iter().filter(|(bytes, meta)| bytes.len() < meta.wire_len as usize).collect();
+        assert!(!cut.is_empty(), "none of {} frames", got.len());
+        for (bytes, meta) in cut {
+            assert_eq!(meta.offload.gso, GsoKind::Tcp6);
+            assert!(bytes.len() > 65_550 && meta.wire_len > 69_000, "{} of {}", bytes.len(), meta.wire_len);
+        }
+    });
 }

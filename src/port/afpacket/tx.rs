@@ -33,7 +33,7 @@ pub enum Queueing {
 pub struct Tx {
     fd: OwnedFd,
     /// For interfaces without a link-layer header: where to send IPv4 and IPv6 packets.
-    packets: Option<[SocketAddrAny; 2]>,
+    packets: Option<Box<[SocketAddrAny; 2]>>,
 }
 
 impl Tx {
@@ -54,7 +54,7 @@ impl Tx {
         let packets = match bound.hatype {
             libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => None,
             // Nothing in the bytes names the protocol, so each message does, rather than have the driver guess.
-            _ => Some([to(libc::ETH_P_IP), to(libc::ETH_P_IPV6)]),
+            _ => Some(Box::new([to(libc::ETH_P_IP), to(libc::ETH_P_IPV6)])),
         };
         Ok(Tx { fd, packets })
     }
@@ -86,7 +86,7 @@ impl Tx {
             std::array::from_fn(|_| SendAncillaryBuffer::default());
         let mut messages = ArrayVec::<_, CHUNK>::new();
         for ((slices, control), (_, bytes)) in slices.iter().zip(&mut controls).zip(chunk) {
-            match &self.packets {
+            match self.packets.as_deref() {
                 None => messages.push(MMsgHdr::new(slices, control)),
                 Some([v4, v6]) => match bytes.first().map(|b| b >> 4) {
                     Some(4) => messages.push(MMsgHdr::new_with_addr(v4, slices, control)),

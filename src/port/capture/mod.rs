@@ -33,7 +33,7 @@ pub enum Direction {
 pub struct Packet<'a> {
     /// Which of the file's interfaces, counted from 0 over the whole file.
     pub interface: usize,
-    /// Nanoseconds since 1970.
+    /// Nanoseconds since 1970; 0 for the simple packet blocks of pcapng, which have no time.
     pub time: u64,
     /// Bytes on the wire; more than `bytes` holds when the capture was cut to a snap length.
     pub wire_len: u32,

@@ -233,7 +233,7 @@ fn read_block_rest(input: &mut impl Read, record: &mut Vec<u8>, order: Endiannes
         false => order,
     };
     let len = word(record, 4, order)? as usize;
-    if len < BLOCK_START || len % 4 != 0 {
+    if len < BLOCK_START || !len.is_multiple_of(4) {
         return Err(Fault::Malformed(format!("a block before it claims to be {len} bytes long")));
     }
     match word(record, 0, order)? {

@@ -127,11 +127,12 @@ fn rules() {
     expected.suppress_prefixlen = Some(0);
     expected.flags = rule_flag::INVERT;
     assert_eq!(recorded("rule"), Event::Rule(expected));
-    // A matcher of a future kernel.
+    // A matcher of a future kernel, and a mask of 0, which is none (Linux fib_rule_port_match).
     let (.., mut body) = recordings().into_iter().find(|r| r.0 == "rule").unwrap();
     body.extend([8, 0, 99, 0, 1, 0, 0, 0]);
+    body.extend([6, 0, 28, 0, 0, 0, 0, 0]);
     let Event::Rule(rule) = Event::decode(32, 0, &body).unwrap() else { panic!() };
-    assert_eq!(rule.unknown, [99]);
+    assert_eq!((rule.unknown, rule.sport), (vec![99], Some(PortMatch::range(1000, 2000))));
 }
 
 #[test]

@@ -26,7 +26,6 @@ impl RouteMsg {
             kind: self.kind.number().into(),
             flags: RouteFlags::empty(),
         };
-        // What the kernel's strict parsing accepts only when it is meant.
         let attributes = [
             Some(RouteAttribute::Destination(self.dst.network().into())),
             self.src.map(|src| RouteAttribute::Source(src.network().into())),

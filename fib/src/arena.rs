@@ -158,7 +158,7 @@ impl<K: Eq + Hash, V> Intern<K, V> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::publish::Domain;

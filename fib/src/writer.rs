@@ -75,7 +75,7 @@ impl Writer {
     /// Fails if the route names an unknown nexthop object, or a limit is reached.
     pub fn insert<A: Ip>(&mut self, route: Route<A>, place: Place) -> Result<(), FibError> {
         let out = Out { state: &self.state, limbo: &self.limbo };
-        A::family_mut(&mut self.families).insert(&route, place, &mut self.nexthops, out)
+        A::family_mut(&mut self.families).insert(route, place, &mut self.nexthops, out)
     }
 
     /// Deletes the route, or the legs of an IPv6 multipath route, that the kernel would delete for this message. False if
@@ -179,5 +179,5 @@ fn step<A: Ip>(
     Some((table, dst))
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;

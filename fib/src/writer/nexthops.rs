@@ -230,9 +230,8 @@ impl Nexthops {
         }
         // fib_rebalance and rt6_multipath_rebalance leave out the same legs that the lookup passes over.
         let ignored = |link: &LinkState| if v6 { link.ignore_linkdown6 } else { link.ignore_linkdown4 };
-        set_bounds(&mut members, |member| {
-            !member.dead && !(member.linkdown && link(member).is_some_and(ignored))
-        });
+        let left_out = |member: &Member| member.dead || member.linkdown && link(member).is_some_and(ignored);
+        set_bounds(&mut members, |member| !left_out(member));
         let dead = members.iter().all(|member| member.upper < 0);
         Group { kind: GroupKind::Plain, members, dead }
     }

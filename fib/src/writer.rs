@@ -111,6 +111,12 @@ impl Writer {
         self.nexthops.set_link(link, Out { state: &self.state, limbo: &self.limbo });
     }
 
+    /// Notes whether an interface has an IPv4 address. With the last one all IPv4 routes through it go, except local ones,
+    /// and nothing announces it. An interface that was never named counts as having one.
+    pub fn set_addressed4(&mut self, index: u32, addressed: bool) {
+        self.nexthops.set_addressed4(index, addressed, Out { state: &self.state, limbo: &self.limbo });
+    }
+
     /// Notes that an interface has gone. All IPv4 routes with a leg on it go, local ones too.
     pub fn remove_link(&mut self, index: u32) {
         self.nexthops.remove_link(index, Out { state: &self.state, limbo: &self.limbo });

@@ -136,7 +136,7 @@ impl<A: Ip> Family<A> {
         Ok(())
     }
 
-    /// Drops from a prefix what the kernel has flushed already. True if something was dropped.
+    /// Drops from a prefix what the kernel has flushed already.
     pub(super) fn sweep(&mut self, table: u32, dst: Prefix<A>, nexthops: &mut Nexthops, out: Out<'_>) {
         let condemned = |alias: &Alias<A>| nexthops.is_condemned(alias.group);
         if self.rib.aliases(table, dst).iter().any(condemned) {

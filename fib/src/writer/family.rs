@@ -41,14 +41,15 @@ impl<A: Ip> Family<A> {
     /// Puts a route in.
     pub(super) fn insert(
         &mut self,
-        route: &Route<A>,
+        route: Route<A>,
         place: Place,
         nexthops: &mut Nexthops,
         out: Out<'_>,
     ) -> Result<(), FibError> {
-        let mut list = self.live(route.table, route.dst, nexthops);
+        let (table, dst) = (route.table, route.dst);
+        let mut list = self.live(table, dst, nexthops);
         match aliases::insert(&mut list, route, place) {
-            Change::Resolve(at) => self.resolve(route, list, at, nexthops, out),
+            Change::Resolve(at) => self.resolve(table, dst, list, at, nexthops, out),
             Change::Nothing | Change::Removed => Ok(()),
         }
     }
@@ -64,7 +65,7 @@ impl<A: Ip> Family<A> {
         match aliases::remove(&mut list, route) {
             Change::Nothing => return Ok(false),
             Change::Removed => self.commit(route.table, route.dst, list, nexthops, out)?,
-            Change::Resolve(at) => self.resolve(route, list, at, nexthops, out)?,
+            Change::Resolve(at) => self.resolve(route.table, route.dst, list, at, nexthops, out)?,
         }
         Ok(true)
     }
@@ -78,16 +79,17 @@ impl<A: Ip> Family<A> {
     /// Finds the group of the entry at `at`, then commits.
     fn resolve(
         &mut self,
-        route: &Route<A>,
+        table: u32,
+        dst: Prefix<A>,
         mut list: Vec<Alias<A>>,
         at: usize,
         nexthops: &mut Nexthops,
         out: Out<'_>,
     ) -> Result<(), FibError> {
         let Some(alias) = list.get_mut(at) else { return Ok(()) };
-        let group = nexthops.resolve(&alias.body, route.dst, out)?;
+        let group = nexthops.resolve(&alias.body, dst, out)?;
         alias.group = group;
-        let done = self.commit(route.table, route.dst, list, nexthops, out);
+        let done = self.commit(table, dst, list, nexthops, out);
         // From here on the path set keeps the group, if there is one.
         if let Some(group) = group {
             nexthops.release(group, out);
@@ -134,7 +136,7 @@ impl<A: Ip> Family<A> {
         Ok(())
     }
 
-    /// Drops from a prefix what the kernel has flushed already. True if something was dropped.
+    /// Drops from a prefix what the kernel has flushed already.
     pub(super) fn sweep(&mut self, table: u32, dst: Prefix<A>, nexthops: &mut Nexthops, out: Out<'_>) {
         let condemned = |alias: &Alias<A>| nexthops.is_condemned(alias.group);
         if self.rib.aliases(table, dst).iter().any(condemned) {

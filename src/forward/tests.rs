@@ -137,7 +137,7 @@ fn a_stale_neighbour_is_reported_once() {
 
 #[test]
 fn any_bytes_are_survived_and_nothing_outside_is_touched() {
-    let mut bench = Bench::new();
+    let bench = std::sync::Mutex::new(Bench::new());
     bolero::check!().with_type::<(bool, u8, Vec<u8>)>().for_each(|(v4, pkt_type, bytes)| {
         let mut packet = bytes.clone();
         if let Some(first) = packet.first_mut() {
@@ -146,7 +146,7 @@ fn any_bytes_are_survived_and_nothing_outside_is_touched() {
         let pkt_type =
             [PktType::Host, PktType::Host, PktType::Multicast, PktType::OtherHost][*pkt_type as usize % 4];
         let meta = Meta { iif: P0, pkt_type, ..Meta::default() };
-        let (sent, _) = bench.run_observed(&[packet.clone()], meta, &mut Unobserved);
+        let (sent, _) = bench.lock().unwrap().run_observed(&[packet.clone()], meta, &mut Unobserved);
         for (_, frame) in sent {
             assert!(
                 frame.len() <= packet.len() + 14 || frame.len() <= 14 + 1280,

@@ -231,6 +231,7 @@ fn going_down_and_going_away_are_told_apart() {
     let e = error().unwrap_err();
     assert!(matches!(&e, PortError::Down { interface } if interface == "p1"), "{e}");
     right.run("ip link set p1 up");
+    left.ready("p0");
     send(&mut tx(&left, "p0"), &[frame(B, 1, 60)]);
     assert_eq!(error().unwrap(), 1, "frames come again");
     left.run("ip link del p0");

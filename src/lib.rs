@@ -16,3 +16,4 @@ pub mod stats;
 pub mod sys;
 pub mod sysctl;
 pub mod wire;
+pub mod worker;

@@ -1,6 +1,6 @@
 """Both families: addresses that may not appear on a wire, may not leave their link, or mean somebody else."""
 
-from box import Case, router, udp
+from box import Case, neighbour, router, udp
 
 case = Case("ip6-source", "Sources that are no host's are dropped; a link-local one may not leave its link, and is told so.")
 for src in ("::", "::1", "ff02::1", "ff0e::1", "fe80::1234", "::ffff:10.1.0.1", "::10.1.0.1", "fec0::1", "2001:db8:1::fe", "2001:db8:2::fe"):
@@ -17,13 +17,7 @@ case.ip6(dst="ff02::4242", mac="33:33:00:00:42:42")
 case.ip6(dst="ff0e::4242", mac="33:33:00:00:42:42", hlim=1)
 case.ip6(dst="::", hlim=1)
 
-neighbour = '''
-[[neighbour]]
-dev = "p0"
-to = "fe80::99"
-lladdr = "02:00:00:00:01:99"
-'''
-case = Case("ip6-link-local", "A packet for another host's link-local address goes back onto the link that it came from, whoever sent it.", router(neighbour))
+case = Case("ip6-link-local", "A packet for another host's link-local address goes back onto the link that it came from, whoever sent it.", router(neighbour("p0", "fe80::99", "02:00:00:00:01:99")))
 case.ip6(src="2001:db8:1::77", dst="fe80::99")
 case.ip6(src="fe80::1234", dst="fe80::99")
 case.ip6(src="fe80::1235", dst="fe80::99", hlim=1)

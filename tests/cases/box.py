@@ -19,37 +19,25 @@ PCAPS = Path(__file__).resolve().parents[2] / "pcaps"
 START = 1767268800 * 10**9
 MS = 10**6
 
-GATEWAY_MACS = {"p0": "02:00:00:00:01:01", "p1": "02:00:00:00:01:02", "p2": "02:00:00:00:01:03"}
-LINK_MACS = {"p0": "02:00:00:00:00:02", "p1": "02:00:00:00:00:03", "p2": "02:00:00:00:00:04"}
+GATEWAY_MACS = {f"p{n}": f"02:00:00:00:01:{n + 1:02x}" for n in range(4)}
+LINK_MACS = {f"p{n}": f"02:00:00:00:00:{n + 2:02x}" for n in range(4)}
 
 
 def link(number, mtu=None):
-    """Link p<number> with one address and one known gateway of each family."""
+    """Link p<number> with one address and one known gateway of each family that its MTU allows."""
     name, net = f"p{number}", number + 1
-    return f"""
-[[link]]
-name = "{name}"
-index = {number + 2}{f'''
-mtu = {mtu}''' if mtu else ""}
+    text = table("link", name=name, index=number + 2, **({"mtu": mtu} if mtu else {}))
+    pairs = [("10.0.{}.254/24", "10.0.{}.1"), ("2001:db8:{}::fe/64", "2001:db8:{}::1")]
+    # Below 1280 bytes the kernel has no IPv6 on a link.
+    for prefix, gateway in pairs[: 1 if mtu and mtu < 1280 else 2]:
+        text += table("address", dev=name, prefix=prefix.format(net))
+        text += neighbour(name, gateway.format(net))
+    return text
 
-[[address]]
-dev = "{name}"
-prefix = "10.0.{net}.254/24"
 
-[[address]]
-dev = "{name}"
-prefix = "2001:db8:{net}::fe/64"
-
-[[neighbour]]
-dev = "{name}"
-to = "10.0.{net}.1"
-lladdr = "{GATEWAY_MACS[name]}"
-
-[[neighbour]]
-dev = "{name}"
-to = "2001:db8:{net}::1"
-lladdr = "{GATEWAY_MACS[name]}"
-"""
+def neighbour(dev, to, mac=None, **keys):
+    """A [[neighbour]] with the gateway's hardware address, or another."""
+    return table("neighbour", dev=dev, to=to, lladdr=mac or GATEWAY_MACS[dev], **keys)
 
 
 def route(dst, **keys):
@@ -79,12 +67,16 @@ def router(*tables, links=2, mtu=None, sysctl=None):
     text = "".join(link(n, mtu if n == 1 else None) for n in range(links))
     text += route("10.1.0.0/16", via="10.0.1.1", dev="p0") + route("10.2.0.0/16", via="10.0.2.1", dev="p1")
     text += route("2001:db8:a1::/48", via="2001:db8:1::1", dev="p0")
-    text += route("2001:db8:a2::/48", via="2001:db8:2::1", dev="p1")
-    text += "".join(tables)
+    if not mtu or mtu >= 1280:
+        text += route("2001:db8:a2::/48", via="2001:db8:2::1", dev="p1")
+    return finish(text + "".join(tables), sysctl)
+
+
+def finish(text, sysctl=None):
+    """A scenario with its [sysctl] table."""
     # The kernel's flow labels are keyed with a secret; without labels its packets can be foretold.
     values = {"net.ipv6.auto_flowlabels": 0, **(sysctl or {})}
-    text += "\n[sysctl]\n" + "".join(f'"{name}" = {value(v)}\n' for name, v in sorted(values.items()))
-    return text.lstrip()
+    return text.lstrip() + "\n[sysctl]\n" + "".join(f'"{k}" = {value(v)}\n' for k, v in sorted(values.items()))
 
 
 def host4(n):
@@ -103,7 +95,8 @@ class Case:
     every = []
 
     def __init__(self, name, proves, scenario=None):
-        self.name, self.proves, self.scenario = name, proves, scenario or router()
+        self.name, self.proves = name, proves
+        self.scenario = router() if scenario is None else scenario
         self.frames, self.next_time, self.senders = [], START, 0
         Case.every.append(self)
 

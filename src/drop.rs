@@ -73,7 +73,7 @@ drop_reasons! {
     V6Version UNHANDLED_PROTO [In Ip6InHdrErrors] "8200 3" ip6_rcv_core "The version field is not 6.";
     V6Loopback IP_INHDR [In Ip6InHdrErrors] "4291 2.5.3" ip6_rcv_core "The loopback address ::1 may not appear on a wire.";
     V6ScopeInterface IP_INHDR [In Ip6InHdrErrors] "4291 2.7" ip6_rcv_core "A multicast group of interface-local scope may not come from a wire.";
-    V6UnicastInL2Multicast UNICAST_IN_L2_MULTICAST [In Ip6InHdrErrors] "" ip6_rcv_core "A unicast packet came in a layer-2 broadcast or multicast frame and drop_unicast_in_l2_multicast is set.";
+    V6UnicastInL2Multicast UNICAST_IN_L2_MULTICAST [In Ip6InHdrErrors] "" ip6_rcv_core "Unicast packets in layer-2 group frames are refused here.";
     V6ScopeReserved IP_INHDR [In Ip6InHdrErrors] "4291 2.7" ip6_rcv_core "The multicast destination has the reserved scope 0.";
     V6SourceMulticast IP_INHDR [In Ip6InHdrErrors] "4291 2.7" ip6_rcv_core "A multicast address may not be a source.";
     V6Truncated PKT_TOO_SMALL [In Ip6InTruncatedPkts] "8200 3" ip6_rcv_core "The payload length says more bytes than arrived.";
@@ -110,7 +110,7 @@ drop_reasons! {
     V6ProxyLinkLocal NOT_SPECIFIED [In Ip6InDiscards] "4389 4.1" ip6_forward_proxy_check "A proxied link-local address cannot be reached through a router.";
     V6SourceUnspecified IP_INADDRERRORS [In Ip6InAddrErrors] "4291 2.5.2" ip6_forward "A packet from the unspecified address must not be forwarded.";
     V6SourceLinkLocal IP_INADDRERRORS [In Ip6InAddrErrors] "4291 2.5.6" ip6_forward "A link-local source must not leave its link.";
-    V6TooBig PKT_TOO_BIG [In Ip6InTooBigErrors Out Ip6FragFails] "8200 5" ip6_forward "The packet is larger than the MTU of the way out, and IPv6 routers do not fragment.";
+    V6TooBig PKT_TOO_BIG [In Ip6InTooBigErrors Out Ip6FragFails] "8200 5" ip6_forward "The packet exceeds the MTU of the way out; IPv6 routers do not fragment.";
 
     // ip6_output
     V6OutDisabled IPV6DISABLED [Out Ip6OutDiscards] "" ip6_output "IPv6 is switched off on the way out.";
@@ -138,9 +138,9 @@ drop_reasons! {
 
     // ip_rcv_finish_core, ip_route_input_slow
     V4NoAddress NOT_SPECIFIED [] "" ip_route_input_slow "The interface that received the packet has no IPv4 set up.";
-    V4UnicastInL2Multicast UNICAST_IN_L2_MULTICAST [] "1122 3.3.6" ip_rcv_finish_core "A unicast packet came in a layer-2 broadcast or multicast frame and drop_unicast_in_l2_multicast is set.";
+    V4UnicastInL2Multicast UNICAST_IN_L2_MULTICAST [] "1122 3.3.6" ip_rcv_finish_core "Unicast packets in layer-2 group frames are refused here.";
     V4SourceInvalid IP_INVALID_SOURCE [] "1812 5.3.7" ip_route_input_slow "A multicast, broadcast or zero address may not be a source.";
-    V4DestinationInvalid IP_INVALID_DEST [] "1812 5.3.7" ip_route_input_slow "The destination is zero, or its route is of a type that takes no packets from a wire.";
+    V4DestinationInvalid IP_INVALID_DEST [] "1812 5.3.7" ip_route_input_slow "The destination is zero, or its route takes no packets from a wire.";
     V4Localnet IP_LOCALNET [] "1122 3.2.1.3" ip_route_input_slow "An address of 127/8 may not appear on a wire.";
     V4NoRoute IP_INNOROUTES [In IpExtInNoRoutes] "1812 4.3.3.1" ip_error "No route leads to the destination.";
     V4Unreachable NOT_SPECIFIED [] "1812 4.3.3.1" ip_error "The route is of type unreachable.";
@@ -148,7 +148,7 @@ drop_reasons! {
     V4Blackhole NOT_SPECIFIED [] "" ip_error "The route or rule is a blackhole.";
     V4ForwardingOff IP_INADDRERRORS [In IpInAddrErrors] "" ip_error "Forwarding is switched off for the interface that received the packet.";
     V4SourceLocal IP_LOCAL_SOURCE [] "1812 5.3.8" fib_validate_source "The source is one of this router's own addresses.";
-    V4ReversePath IP_RPFILTER [In TcpExtIPReversePathFilter] "3704 2.2" fib_validate_source "The way back to the source does not lead through the interface that received the packet.";
+    V4ReversePath IP_RPFILTER [In TcpExtIPReversePathFilter] "3704 2.2" fib_validate_source "The way back to the source leads through another interface.";
     V4MulticastNotMember NOT_SPECIFIED [] "" ip_route_input_mc "Nobody here listens to the group and multicast forwarding is off.";
 
     // ip_rcv_options

@@ -17,3 +17,4 @@ pub mod stats;
 pub mod sys;
 pub mod sysctl;
 pub mod wire;
+pub mod worker;

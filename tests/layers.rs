@@ -11,7 +11,7 @@ mod common;
 const FLOORS: [&str; 7] = [
     "fib", // the crate warren-fib
     "wire < sys < stats < drop",
-    "frame < iface < neigh < state",
+    "frame < sysctl < iface < neigh < state",
     "forward | port",
     "host | worker | control", // worker and control meet only in objects that main makes
     "scenario < conform | telemetry",

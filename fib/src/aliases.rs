@@ -47,13 +47,27 @@ pub(crate) enum Change {
 }
 
 /// A route without its destination.
-fn body<A: Ip>(route: &Route<A>) -> Arc<Route<A>> {
-    Arc::new(Route { dst: Prefix::ANY, ..route.clone() })
+fn body<A: Ip>(route: Route<A>) -> Arc<Route<A>> {
+    Arc::new(Route { dst: Prefix::ANY, ..route })
+}
+
+/// An entry whose group is known already.
+pub(crate) fn alias<A: Ip>(route: &Route<A>, group: Option<GroupId>) -> Alias<A> {
+    Alias { body: body(route.clone()), group }
+}
+
+/// What the list is ordered by; equals keep their place.
+fn order<A: Ip>(r: &Route<A>) -> impl Ord + use<A> {
+    (Reverse(r.src.len()), r.src.addr(), Reverse(r.tos), r.metric)
+}
+
+/// Brings a list into order; equals keep theirs.
+pub(crate) fn sort<A: Ip>(list: &mut [Alias<A>]) {
+    list.sort_by_key(|alias| order(&alias.body));
 }
 
 /// Puts `route` into the list.
-pub(crate) fn insert<A: Ip>(list: &mut Vec<Alias<A>>, route: &Route<A>, place: Place) -> Change {
-    let order = |r: &Route<A>| (Reverse(r.src.len()), r.src.addr(), Reverse(r.tos), r.metric);
+pub(crate) fn insert<A: Ip>(list: &mut Vec<Alias<A>>, route: Route<A>, place: Place) -> Change {
     let new = Alias { body: body(route), group: None };
     let start = list.partition_point(|alias| order(&alias.body) < order(&new.body));
     let end = list.partition_point(|alias| order(&alias.body) <= order(&new.body));
@@ -154,7 +168,7 @@ fn append_hops(hops: &mut Hops, new: &Hops) -> bool {
 /// Takes `route` out of the list, matching as the kernel does for RTM_DELROUTE. An entry that equals the route is preferred to
 /// one that only matches, because a notification carries the whole content of what went.
 pub(crate) fn remove<A: Ip>(list: &mut Vec<Alias<A>>, route: &Route<A>) -> Change {
-    let wanted = body(route);
+    let wanted = body(route.clone());
     // The time left differs from one message to the next.
     let equal = |alias: &Alias<A>| Route { expires: wanted.expires, ..Route::clone(&alias.body) } == *wanted;
     let matching =
@@ -221,5 +235,5 @@ fn without_legs<A: Ip>(have: &Route<A>, want: &Route<A>) -> Option<Route<A>> {
     (!left.is_empty()).then(|| Route { hops: Hops::List(left), ..have.clone() })
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;

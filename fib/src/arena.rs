@@ -31,11 +31,6 @@ impl<T: Send + Sync + 'static> Arena<T> {
         self.slots.get(id as usize)?.load(guard)
     }
 
-    /// The record of `id`, for the writer.
-    pub(crate) fn peek<'w>(&self, limbo: &'w Limbo, id: u32) -> Option<&'w T> {
-        self.slots.get(id as usize)?.peek(limbo)
-    }
-
     /// Replaces the record of `id`.
     pub(crate) fn set(&self, id: u32, record: T, limbo: &Limbo) {
         if let Some(slot) = self.slots.get(id as usize) {
@@ -158,7 +153,7 @@ impl<K: Eq + Hash, V> Intern<K, V> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::publish::Domain;

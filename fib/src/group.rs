@@ -25,7 +25,7 @@ pub struct Member {
     pub weight: u16,
     /// The member takes hashes up to this 31-bit value that no earlier member takes; -1 if it takes none.
     pub upper: i32,
-    /// The interface is down (`RTNH_F_DEAD`).
+    /// The interface is down, or for IPv4 without an address (`RTNH_F_DEAD`).
     pub dead: bool,
     /// The interface has no carrier (`RTNH_F_LINKDOWN`). Excluded only where a sysctl says so.
     pub linkdown: bool,

@@ -64,7 +64,6 @@ pub fn hash31(seed: u32, keys: &FlowKeys) -> u32 {
 }
 
 /// Writes the kernel's buffer and gives its length. Copies into fixed ranges of a fixed array: no index can fail.
-#[expect(clippy::indexing_slicing, reason = "constant ranges of a fixed array, checked at compile time")]
 fn fill(buffer: &mut [u8; LEN_V6], keys: &FlowKeys) -> usize {
     buffer[2] = keys.ip_proto;
     buffer[4..8].copy_from_slice(&keys.label);

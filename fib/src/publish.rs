@@ -23,6 +23,7 @@
 #![allow(unsafe_code)] // Turns the pointer of a slot into a reference, and back into a box.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr;
@@ -105,7 +106,7 @@ impl Domain {
 
     fn with_limbo(self) -> (Arc<Domain>, Limbo) {
         let domain = Arc::new(self);
-        (Arc::clone(&domain), Limbo { domain, epoch: 1, retired: RefCell::new(Vec::new()) })
+        (Arc::clone(&domain), Limbo { domain, epoch: 1, retired: RefCell::new(VecDeque::new()) })
     }
 
     /// Takes a free line, offline at first; `None` if all are taken.
@@ -192,7 +193,7 @@ pub struct Limbo {
     /// The current epoch; only this limbo changes it.
     epoch: u64,
     /// Each with the epoch in which it was unlinked, oldest first.
-    retired: RefCell<Vec<(u64, Retired)>>,
+    retired: RefCell<VecDeque<(u64, Retired)>>,
 }
 
 impl Limbo {
@@ -200,7 +201,7 @@ impl Limbo {
     ///
     /// The caller has made it unreachable for new batches already.
     pub fn retire(&self, value: Retired) {
-        self.retired.borrow_mut().push((self.epoch, value));
+        self.retired.borrow_mut().push_back((self.epoch, value));
     }
 
     /// Begins a new epoch: batches that start from now on see all that was stored so far.
@@ -324,5 +325,5 @@ impl<T> fmt::Debug for Shared<T> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;

@@ -109,7 +109,7 @@ impl<A: Ip> Rib<A> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::route::Hops;

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 mod family;
+mod list;
 mod nexthops;
 
 pub(crate) use family::Family;
@@ -78,7 +79,7 @@ impl Writer {
     /// Fails if the route names an unknown nexthop object, or a limit is reached.
     pub fn insert<A: Ip>(&mut self, route: Route<A>, place: Place) -> Result<(), FibError> {
         let out = Out { state: &self.state, limbo: &self.limbo };
-        A::family_mut(&mut self.families).insert(&route, place, &mut self.nexthops, out)
+        A::family_mut(&mut self.families).insert(route, place, &mut self.nexthops, out)
     }
 
     /// Deletes the route, or the legs of an IPv6 multipath route, that the kernel would delete for this message. False if
@@ -112,6 +113,12 @@ impl Writer {
     /// An interface that was never named counts as up.
     pub fn set_link(&mut self, link: LinkState) {
         self.nexthops.set_link(link, Out { state: &self.state, limbo: &self.limbo });
+    }
+
+    /// Notes whether an interface has an IPv4 address. With the last one all IPv4 routes through it go, except local ones,
+    /// and nothing announces it. An interface that was never named counts as having one.
+    pub fn set_addressed4(&mut self, index: u32, addressed: bool) {
+        self.nexthops.set_addressed4(index, addressed, Out { state: &self.state, limbo: &self.limbo });
     }
 
     /// Notes that an interface has gone. All IPv4 routes with a leg on it go, local ones too.
@@ -184,5 +191,5 @@ fn step<A: Ip>(
     Some((table, dst))
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Lookups against two models that share nothing with the trie: a plain list searched from end to end, and the prefix-trie
 //! crate. Updates are random and adversarial: every length, nested and neighbouring prefixes, duplicates, deletions of
 //! what is not there.
+#![allow(clippy::unwrap_used)] // A test fails by panicking, in its helpers too.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -7,6 +7,7 @@
 //! Bounds: one slot; one reader of two batches and two replacements, or two readers of one batch and one replacement;
 //! at most three preemptions in a run, which is where loom's authors find that faults show. Not covered: the trie and the arenas, which
 //! add no ordering of their own beyond "record before id" (their threads test is `tests/stress.rs`).
+#![allow(clippy::unwrap_used)] // A test fails by panicking, in its helpers too.
 #![cfg(loom)]
 #![allow(unsafe_code)] // Sharing loom's cell between threads, which is the point of the test.
 

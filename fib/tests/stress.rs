@@ -3,6 +3,7 @@
 //! Every part of a route (path set, group, adjacency) carries the same mark, and marks grow with each change. A reader that
 //! mixes the parts of two routes, meets an id that was used again too early, goes back to an older route, or finds nothing
 //! where something always is, sees it at once.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test fails by panicking, in its helpers too.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;

@@ -18,7 +18,7 @@ use crate::wire::eth::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthHdr};
 use crate::wire::ip4::Ip4Hdr;
 use std::fmt;
 use std::net::IpAddr;
-use warren_fib::Nud;
+use warren_fib::{NeighbourEntry, Nud};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// What a worker lends for acting on a batch.
@@ -153,7 +153,7 @@ impl<'a, O: Observer> Act<'a, '_, O> {
             match (reply.kind, bytes.first().map(|b| b >> 4)) {
                 (ReplyKind::Redirect(IpAddr::V6(target)), _) => ip6::ndisc::redirect(self, &quote, target),
                 (ReplyKind::Redirect(IpAddr::V4(gateway)), _) => {
-                    ip4::icmp::redirect(self, &quote, decision, gateway)
+                    ip4::icmp::redirect(self, &quote, decision, gateway);
                 }
                 (kind, Some(4)) => ip4::icmp::send(self, &quote, decision, kind),
                 (kind, _) => ip6::icmp::send(self, &quote, kind),
@@ -202,12 +202,16 @@ impl<'a, O: Observer> Act<'a, '_, O> {
     /// Tells the control thread once that a stale next hop is in use, so that the kernel verifies it.
     fn report_use(&mut self, egress: &Egress<'a>) {
         let (oif, next) = (egress.oif.index, egress.next);
-        if egress.nud == Nud::STALE && self.env.view.neighbour(oif, next).is_some_and(|n| n.first_use()) {
+        if egress.nud == Nud::STALE
+            && self.env.view.neighbour(oif, next).is_some_and(NeighbourEntry::first_use)
+        {
             self.asks.push(Ask::Used { oif, next });
         }
     }
 
     fn push(&mut self, oif: &Iface, source: Source, start: usize, len: usize, offload: Offload) {
+        // Where the frame starts at the IP header, so does the place of the checksum.
+        let offload = if oif.kind == LinkKind::Raw { offload.skip(EthHdr::LEN as u16) } else { offload };
         let output = Output { oif: oif.index, source, start: start as u32, len: len as u32, offload };
         if self.out.push(output) {
             self.stats.link(Link::TxPackets, oif.slot, 1);

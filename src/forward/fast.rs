@@ -114,10 +114,11 @@ fn member<'a, A: Ip>(env: Env<'a>, table: u32, dst: A, hash: impl FnOnce() -> u3
     let (_, set) = env.view.table::<A>(table)?.lookup(dst).next()?;
     let path = set.paths.first().filter(|_| set.plain)?;
     let group = env.view.group(path.group?).filter(|g| g.kind == GroupKind::Plain && !g.dead)?;
+    let usable = |m: &&Member| !m.dead && !m.encap;
     match &group.members[..] {
-        [only] => Some(only).filter(|m| !m.dead),
+        [only] => Some(only).filter(usable),
         members if env.state.sysctl.ip4.fib_multipath_use_neigh == 0 => {
-            members.get(group.select(hash(), |_| true)?).filter(|m| !m.dead)
+            members.get(group.select(hash(), |_| true)?).filter(usable)
         }
         _ => None,
     }

@@ -11,6 +11,10 @@ pub mod ip4;
 pub mod ip6;
 pub mod l3;
 pub mod observe;
+#[cfg(test)]
+mod testkit;
+#[cfg(test)]
+mod tests;
 
 use crate::drop::DropReason;
 use crate::frame::{Frame, Outputs, PktType};

@@ -9,6 +9,7 @@
 pub mod afpacket;
 pub mod capture;
 pub mod memory;
+pub mod post;
 pub mod tap;
 #[cfg(test)]
 mod testnet;

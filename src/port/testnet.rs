@@ -11,7 +11,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A namespace with IPv6 off, so that nothing but the test's own frames is on its links.
 pub(crate) struct Net(String);
@@ -42,6 +42,17 @@ impl Net {
         ));
         self.run(&format!("ip link set {name} up"));
         other.run(&format!("ip link set {peer} up"));
+        self.ready(name);
+        other.ready(peer);
+    }
+
+    /// Waits until `name` can send: the kernel notices a carrier some time after the link is up, and until then
+    /// its `noop` queue swallows frames without an error.
+    pub(crate) fn ready(&self, name: &str) {
+        let start = Instant::now();
+        while self.run(&format!("ip -o link show {name}")).contains("qdisc noop ") {
+            assert!(start.elapsed() < Duration::from_secs(20), "{name} stays without a queue");
+        }
     }
 
     /// Runs a command, words split at spaces, inside; panics with its output unless it succeeds.

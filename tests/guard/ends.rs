@@ -40,6 +40,10 @@ fn it_stands_aside_one_second_after_the_last_renewal() {
             assert!(gate.passes(&transit), "{form}: renewed more than a second ago");
             guard.renew().unwrap();
             assert!(!gate.passes(&transit), "{form}: renewed again");
+            guard.stand_aside().unwrap();
+            assert!(gate.passes(&transit), "{form}: told to stand aside");
+            guard.renew().unwrap();
+            assert!(!gate.passes(&transit), "{form}: and to come back");
             drop(guard);
             assert!(gate.passes(&transit), "{form}: dropped");
             assert_eq!(traces(), 0, "{form}");
@@ -49,6 +53,9 @@ fn it_stands_aside_one_second_after_the_last_renewal() {
 
 #[test]
 fn it_goes_with_its_process() {
+    if let Ok(form) = std::env::var("WARREN_TEST_OWNER") {
+        return own(&form);
+    }
     for form in ["tcx", "nft"] {
         Space::new(&format!("kill-{form}")).enter(|| {
             let mut gate = Gate::build();
@@ -69,21 +76,22 @@ fn it_goes_with_its_process() {
 /// Root of a user namespace may use nftables but not bpf(2), as in a container.
 #[test]
 fn nftables_stand_in_where_bpf_is_refused() {
+    if std::env::var("WARREN_TEST_CONTAINED").is_ok() {
+        return contained();
+    }
     let program = std::env::current_exe().unwrap();
     let output = Command::new("unshare")
         .args(["--map-root-user", "--net"])
         .arg(program)
-        .args(["--exact", "ends::contained", "--ignored", "--nocapture"])
+        .args(["--exact", "ends::nftables_stand_in_where_bpf_is_refused", "--nocapture"])
         .env("WARREN_TEST_CONTAINED", "1")
         .output()
         .expect("install util-linux");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-#[test]
-#[ignore = "what `nftables_stand_in_where_bpf_is_refused` starts without the right to bpf(2)"]
+/// What `nftables_stand_in_where_bpf_is_refused` starts without the right to bpf(2).
 fn contained() {
-    std::env::var("WARREN_TEST_CONTAINED").expect("started by nftables_stand_in_where_bpf_is_refused");
     let mut gate = Gate::build();
     let mut guard = Guard::new(&[]).unwrap();
     let reason = guard.fallback_reason().expect("bpf(2) is refused here");
@@ -100,14 +108,14 @@ fn tcx_is_preferred() {
     assert_eq!(Guard::new(&[]).unwrap().fallback_reason(), None);
 }
 
-/// This test program once more, running only `owner`, in the namespace of the calling thread.
+/// This test program once more, running only `own`, in the namespace of the calling thread.
 struct Owner(Child);
 
 impl Owner {
     fn start(form: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "ends::owner", "--ignored", "--nocapture"])
-            .env("WARREN_TEST_FORM", form)
+            .args(["--exact", "ends::it_goes_with_its_process", "--nocapture"])
+            .env("WARREN_TEST_OWNER", form)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -128,10 +136,9 @@ impl Drop for Owner {
     }
 }
 
-#[test]
-#[ignore = "the process that `it_goes_with_its_process` starts and kills"]
-fn owner() {
-    let mut guard = new(&std::env::var("WARREN_TEST_FORM").expect("started by it_goes_with_its_process"));
+/// The process that `it_goes_with_its_process` starts and kills.
+fn own(form: &str) {
+    let mut guard = new(form);
     guard.attach(index("p0")).unwrap();
     guard.renew().unwrap();
     println!("\nguarding");

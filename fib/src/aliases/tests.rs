@@ -31,7 +31,7 @@ fn shape<A: Ip>(list: &[Alias<A>]) -> Vec<(u32, Vec<u32>)> {
 fn build<A: Ip>(steps: &[(Place, Route<A>)]) -> Vec<Alias<A>> {
     let mut list = Vec::new();
     for (place, route) in steps {
-        insert(&mut list, route, *place);
+        insert(&mut list, route.clone(), *place);
     }
     list
 }
@@ -45,9 +45,9 @@ fn ipv4_places() {
     let list = build(&[one(Place::New, 1), one(Place::Append, 2), one(Place::Prepend, 3)]);
     assert_eq!(shape(&list), [(0, vec![3]), (0, vec![1]), (0, vec![2])]);
     let mut list = list;
-    assert_eq!(insert(&mut list, &one(Place::Replace, 4).1, Place::Replace), Change::Resolve(0));
+    assert_eq!(insert(&mut list, one(Place::Replace, 4).1, Place::Replace), Change::Resolve(0));
     assert_eq!(shape(&list), [(0, vec![4]), (0, vec![1]), (0, vec![2])], "only the first is replaced");
-    assert_eq!(insert(&mut list, &one(Place::Append, 2).1, Place::Append), Change::Nothing);
+    assert_eq!(insert(&mut list, one(Place::Append, 2).1, Place::Append), Change::Nothing);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn ipv6_gateways_of_one_metric_are_one_route() {
     ]);
     assert_eq!(shape(&list), [(256, vec![4]), (1024, vec![1, 2, 3]), (1024, vec![9])]);
     let twice = route(1024, &[via::<Six>(2)]);
-    assert_eq!(insert(&mut list, &twice, Place::Append), Change::Nothing);
+    assert_eq!(insert(&mut list, twice, Place::Append), Change::Nothing);
     let mut legs = |hops: &[Hop]| {
         let change = remove(&mut list, &route(1024, hops));
         (change, shape(&list))
@@ -139,13 +139,13 @@ fn ipv6_replace_prefers_its_own_kind() {
     ];
     let replaced = |hops: &[Hop]| {
         let mut list = build(&base);
-        insert(&mut list, &route(1024, hops), Place::Replace);
+        insert(&mut list, route(1024, hops), Place::Replace);
         shape(&list)
     };
     assert_eq!(replaced(&[via::<Six>(3)]), [(1024, vec![9]), (1024, vec![3])]);
     assert_eq!(replaced(&[dev(8)]), [(1024, vec![8]), (1024, vec![1, 2])]);
     let mut list = build(&base[..1]);
-    insert(&mut list, &route(1024, &[via::<Six>(3)]), Place::Replace);
+    insert(&mut list, route(1024, &[via::<Six>(3)]), Place::Replace);
     assert_eq!(shape(&list), [(1024, vec![3])], "with none of its kind, the first");
 }
 

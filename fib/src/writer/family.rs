@@ -41,14 +41,15 @@ impl<A: Ip> Family<A> {
     /// Puts a route in.
     pub(super) fn insert(
         &mut self,
-        route: &Route<A>,
+        route: Route<A>,
         place: Place,
         nexthops: &mut Nexthops,
         out: Out<'_>,
     ) -> Result<(), FibError> {
-        let mut list = self.live(route.table, route.dst, nexthops);
+        let (table, dst) = (route.table, route.dst);
+        let mut list = self.live(table, dst, nexthops);
         match aliases::insert(&mut list, route, place) {
-            Change::Resolve(at) => self.resolve(route, list, at, nexthops, out),
+            Change::Resolve(at) => self.resolve(table, dst, list, at, nexthops, out),
             Change::Nothing | Change::Removed => Ok(()),
         }
     }
@@ -64,9 +65,34 @@ impl<A: Ip> Family<A> {
         match aliases::remove(&mut list, route) {
             Change::Nothing => return Ok(false),
             Change::Removed => self.commit(route.table, route.dst, list, nexthops, out)?,
-            Change::Resolve(at) => self.resolve(route, list, at, nexthops, out)?,
+            Change::Resolve(at) => self.resolve(route.table, route.dst, list, at, nexthops, out)?,
         }
         Ok(true)
+    }
+
+    /// Makes `routes` what the prefix holds.
+    pub(super) fn set(
+        &mut self,
+        table: u32,
+        dst: Prefix<A>,
+        routes: &[Route<A>],
+        nexthops: &mut Nexthops,
+        out: Out<'_>,
+    ) -> Result<(), FibError> {
+        let mut list = Vec::with_capacity(routes.len());
+        let mut done = Ok(());
+        for route in routes {
+            match nexthops.resolve(route, dst, out) {
+                Ok(group) => list.push(aliases::alias(route, group)),
+                Err(error) => done = Err(error),
+            }
+        }
+        aliases::sort(&mut list);
+        let groups: Vec<_> = list.iter().filter_map(|alias| alias.group).collect();
+        let done = done.and_then(|()| self.commit(table, dst, list, nexthops, out));
+        // From here on the path set keeps the groups, if there is one.
+        groups.into_iter().for_each(|group| nexthops.release(group, out));
+        done
     }
 
     /// What a prefix holds, without what the kernel has flushed already and the sweep has not.
@@ -78,16 +104,17 @@ impl<A: Ip> Family<A> {
     /// Finds the group of the entry at `at`, then commits.
     fn resolve(
         &mut self,
-        route: &Route<A>,
+        table: u32,
+        dst: Prefix<A>,
         mut list: Vec<Alias<A>>,
         at: usize,
         nexthops: &mut Nexthops,
         out: Out<'_>,
     ) -> Result<(), FibError> {
         let Some(alias) = list.get_mut(at) else { return Ok(()) };
-        let group = nexthops.resolve(&alias.body, route.dst, out)?;
+        let group = nexthops.resolve(&alias.body, dst, out)?;
         alias.group = group;
-        let done = self.commit(route.table, route.dst, list, nexthops, out);
+        let done = self.commit(table, dst, list, nexthops, out);
         // From here on the path set keeps the group, if there is one.
         if let Some(group) = group {
             nexthops.release(group, out);
@@ -134,7 +161,7 @@ impl<A: Ip> Family<A> {
         Ok(())
     }
 
-    /// Drops from a prefix what the kernel has flushed already. True if something was dropped.
+    /// Drops from a prefix what the kernel has flushed already.
     pub(super) fn sweep(&mut self, table: u32, dst: Prefix<A>, nexthops: &mut Nexthops, out: Out<'_>) {
         let condemned = |alias: &Alias<A>| nexthops.is_condemned(alias.group);
         if self.rib.aliases(table, dst).iter().any(condemned) {

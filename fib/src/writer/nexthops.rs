@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 
 use super::Out;
 use crate::adjacency::{Adjacency, AdjacencyId, Neighbour};
@@ -17,7 +17,7 @@ use crate::error::FibError;
 use crate::group::{Group, GroupId, GroupKind, Member, set_bounds};
 use crate::ip::Ip;
 use crate::prefix::Prefix;
-use crate::route::{Hop, Hops, NexthopBody, Route};
+use crate::route::{Hop, Hops, NexthopBody, NexthopObject, Route};
 
 /// What the kernel says about an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub(crate) struct Nexthops {
     adjacencies: Intern<(u32, Option<IpAddr>), ()>,
     objects: BTreeMap<u32, Object>,
     links: AHashMap<u32, LinkState>,
+    /// Interfaces that have lost their last IPv4 address: dead for IPv4 as if they were down (fib_disable_ip).
+    unaddressed4: AHashSet<u32>,
     neighbours: AHashMap<(u32, IpAddr), Neighbour>,
     condemned: usize,
 }
@@ -75,6 +77,7 @@ impl Nexthops {
             adjacencies: Intern::new(),
             objects: BTreeMap::new(),
             links: AHashMap::new(),
+            unaddressed4: AHashSet::new(),
             neighbours: AHashMap::new(),
             condemned: 0,
         }
@@ -94,6 +97,14 @@ impl Nexthops {
     pub(super) fn is_condemned(&self, group: Option<GroupId>) -> bool {
         let entry = group.and_then(|group| self.groups.get(group.0));
         entry.is_some_and(|entry| entry.value.condemned)
+    }
+
+    pub(super) fn objects(&self) -> impl Iterator<Item = NexthopObject> {
+        self.objects.iter().map(|(&id, object)| NexthopObject { id, body: object.body.clone() })
+    }
+
+    pub(super) fn neighbours(&self) -> impl Iterator<Item = (u32, IpAddr, Neighbour)> {
+        self.neighbours.iter().map(|(&(oif, addr), &neighbour)| (oif, addr, neighbour))
     }
 
     /// The group for a route's next hops, one more user counted; `None` if its type needs none.
@@ -164,14 +175,14 @@ impl Nexthops {
         let mut found = Vec::with_capacity(hops.len());
         for hop in hops {
             let key = (hop.oif, hop.via);
-            let id = self.adjacencies.share(&key).or_else(|| self.adjacencies.add(key, ()));
-            let Some(id) = id else {
+            if let Some(id) = self.adjacencies.share(&key) {
+                found.push(AdjacencyId(id));
+            } else if let Some(id) = self.adjacencies.add(key, ()) {
+                found.push(AdjacencyId(id));
+                self.render_adjacency(id, key, out);
+            } else {
                 self.release_adjacencies(found, out);
                 return Err(FibError::Adjacencies { oif: hop.oif, limit: SLOTS });
-            };
-            found.push(AdjacencyId(id));
-            if out.state.adjacencies.peek(out.limbo, id).is_none_or(|a| (a.oif, a.via) != key) {
-                self.render_adjacency(id, key, out);
             }
         }
         Ok(found)
@@ -225,16 +236,20 @@ impl Nexthops {
             hops.iter().zip(adjacencies).map(|(hop, &a)| member(hop, a)).collect();
         let link = |member: &Member| self.links.get(&member.oif).filter(|_| !host);
         for member in &mut members {
-            member.dead = link(member).is_some_and(|link| !link.up);
-            member.linkdown = link(member).is_some_and(|link| !link.up || !link.carrier);
+            member.dead = !host && self.is_down(v6, member.oif);
+            member.linkdown = member.dead || link(member).is_some_and(|link| !link.carrier);
         }
         // fib_rebalance and rt6_multipath_rebalance leave out the same legs that the lookup passes over.
         let ignored = |link: &LinkState| if v6 { link.ignore_linkdown6 } else { link.ignore_linkdown4 };
-        set_bounds(&mut members, |member| {
-            !member.dead && !(member.linkdown && link(member).is_some_and(ignored))
-        });
+        let left_out = |member: &Member| member.dead || member.linkdown && link(member).is_some_and(ignored);
+        set_bounds(&mut members, |member| !left_out(member));
         let dead = members.iter().all(|member| member.upper < 0);
         Group { kind: GroupKind::Plain, members, dead }
+    }
+
+    /// Can no route of this family leave through the interface?
+    fn is_down(&self, v6: bool, oif: u32) -> bool {
+        self.links.get(&oif).is_some_and(|link| !link.up) || !v6 && self.unaddressed4.contains(&oif)
     }
 
     fn object(&self, id: u32, adjacencies: &[AdjacencyId]) -> Group {

@@ -9,6 +9,8 @@ mod options;
 pub mod output;
 mod rcv;
 pub mod route;
+#[cfg(test)]
+mod tests;
 
 pub use rcv::ecn_counter;
 

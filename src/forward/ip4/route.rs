@@ -70,9 +70,9 @@ impl<'a> Route<'a> {
         Route { kind, found, path: None, member: None, group: None, prefix_len: 0, redirect: false }
     }
 
-    /// The interface that the packet leaves by.
+    /// The interface that the packet leaves by; none into a tunnel, which is the kernel's to make.
     pub fn oif(&self, env: Env<'a>) -> Option<&'a Iface> {
-        env.state.ifaces.get(self.member?.oif)
+        env.state.ifaces.get(self.member.filter(|m| !m.encap)?.oif)
     }
 
     /// The gateway (of either family), or the destination itself on a link.

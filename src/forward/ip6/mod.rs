@@ -10,6 +10,8 @@ pub mod ndisc;
 pub mod output;
 mod rcv;
 pub mod route;
+#[cfg(test)]
+mod tests;
 
 use super::ctx::{Ctx, Env};
 use super::decision::{Decision, ReplyKind, Verdict};

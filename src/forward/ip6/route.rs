@@ -45,9 +45,9 @@ impl<'a> Route<'a> {
         Route { kind, path: None, member: None, prefix_len: 0 }
     }
 
-    /// The interface that the packet leaves by.
+    /// The interface that the packet leaves by; none into a tunnel, which is the kernel's to make.
     pub fn oif(&self, env: Env<'a>) -> Option<&'a Iface> {
-        env.state.ifaces.get(self.member?.oif)
+        env.state.ifaces.get(self.member.filter(|m| !m.encap)?.oif)
     }
 
     /// The gateway, or the destination itself on a link.

@@ -5,7 +5,7 @@
 use super::{GroupId, GroupKey, LinkState, Nexthops, Object};
 use crate::arena::{Entry, SLOTS};
 use crate::error::FibError;
-use crate::route::{Hop, NexthopBody, NexthopObject};
+use crate::route::{NexthopBody, NexthopObject};
 use crate::writer::Out;
 
 impl Nexthops {
@@ -25,18 +25,37 @@ impl Nexthops {
         }
     }
 
+    /// Notes whether an interface has an IPv4 address: fib_disable_ip with the last one, fib_sync_up with the first.
+    pub(in crate::writer) fn set_addressed4(&mut self, index: u32, addressed: bool, out: Out<'_>) {
+        let changed =
+            if addressed { self.unaddressed4.remove(&index) } else { self.unaddressed4.insert(index) };
+        if !changed {
+            return;
+        }
+        for id in self.using(index).into_iter().filter(|&id| self.is_v4(id)).collect::<Vec<_>>() {
+            if !addressed && self.all_dead(id) {
+                self.condemn(id);
+            }
+            self.render(id, out);
+        }
+    }
+
+    fn is_v4(&self, id: GroupId) -> bool {
+        matches!(self.groups.get(id.0).map(Entry::key), Some(GroupKey::Plain { v6: false, .. }))
+    }
+
     /// Forgets an interface. An IPv4 route goes with the first of its legs (fib_sync_down_dev, NETDEV_UNREGISTER).
     pub(in crate::writer) fn remove_link(&mut self, index: u32, out: Out<'_>) {
         let gone =
             LinkState { index, up: false, carrier: false, ignore_linkdown4: false, ignore_linkdown6: false };
         self.set_link(gone, out);
         for id in self.using(index) {
-            let key = self.groups.get(id.0).map(Entry::key);
-            if matches!(key, Some(GroupKey::Plain { v6: false, .. })) {
+            if self.is_v4(id) {
                 self.condemn(id);
                 self.render(id, out);
             }
         }
+        self.unaddressed4.remove(&index);
         self.neighbours.retain(|&(oif, _), _| oif != index);
         // Legs of IPv6 routes stay dead until their deletion is announced; the state goes when no group needs it.
         if self.using(index).is_empty() {
@@ -52,9 +71,10 @@ impl Nexthops {
     }
 
     fn all_dead(&self, id: GroupId) -> bool {
-        let down = |hop: &Hop| self.links.get(&hop.oif).is_some_and(|link| !link.up);
         match self.groups.get(id.0).map(Entry::key) {
-            Some(GroupKey::Plain { host, hops, .. }) => !host && hops.iter().all(down),
+            Some(GroupKey::Plain { v6, host, hops }) => {
+                !host && hops.iter().all(|hop| self.is_down(*v6, hop.oif))
+            }
             Some(GroupKey::Object(_)) | None => false,
         }
     }

@@ -107,13 +107,15 @@ fn no_packet_allocates() {
     let mut reader = loaded.shared.fib.reader().unwrap();
     let mut f = Forwarder::new(Arc::new(Limits::new(1024, 1)), Scope::Whole);
     let meta = Meta { iif: 2, ..Meta::default() };
-    for (what, frame) in kinds() {
+    for (i, (what, frame)) in kinds().into_iter().enumerate() {
+        // A minute apart, so that the limiters let errors pass.
+        let now = (1 << 40) + i as u64 * 60_000_000_000;
         let mut memory = vec![frame; 64];
         let mut frames: Vec<Frame<'_>> = memory.iter_mut().map(|m| Frame::new(m, 0, meta).unwrap()).collect();
         let before = COUNT.get();
         let view = reader.pin();
         let state = loaded.shared.state.load();
-        let env = Env { view: &view, state: &state, now: 1 << 40, wall: 1 << 40 };
+        let env = Env { view: &view, state: &state, now, wall: now };
         f.batch(env, &mut frames, &mut Unobserved);
         f.held(env, &mut Unobserved);
         let sent = f.out.len();

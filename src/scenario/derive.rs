@@ -25,13 +25,6 @@ const ALL_ROUTERS: [Ipv6Addr; 3] = [
 /// The group that every IPv4 interface joins. RFC 1112 7.2; Linux: ip_mc_up.
 pub const ALL_HOSTS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 
-/// The link-local address of a link with this hardware address. RFC 4291 appendix A; Linux: ipv6_generate_eui64.
-pub fn link_local(mac: [u8; 6]) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac;
-    let word = |hi, lo| u16::from_be_bytes([hi, lo]);
-    Ipv6Addr::new(0xfe80, 0, 0, 0, word(a ^ 2, b), word(c, 0xff), word(0xfe, d), word(e, f))
-}
-
 /// Adds an address to a link's list where the kernel puts it. `Err` says why it would refuse.
 /// Linux: __inet_insert_ifa.
 pub fn insert4(list: &mut Vec<Addr4>, mut new: Addr4) -> Result<Addr4, String> {
@@ -242,12 +235,6 @@ mod tests {
         assert_eq!(add6(&mut p0, "2001:db8:3::1/64").len(), 2, "hosts have none either");
         let newest = p0.addrs6.first().unwrap().addr;
         assert_eq!(newest.to_string(), "2001:db8:3::1");
-    }
-
-    #[test]
-    fn a_link_local_address_is_made_of_the_hardware_address() {
-        assert_eq!(link_local([2, 0, 0, 0, 0, 2]).to_string(), "fe80::ff:fe00:2");
-        assert_eq!(link_local([0, 0x1b, 0x21, 0xab, 0xcd, 0xef]).to_string(), "fe80::21b:21ff:feab:cdef");
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Loader<'_> {
                 let group = self.writer.draft().ifaces.get(index).and_then(derive::multicast6);
                 let _ = group.map(|route| self.writer.insert6(route, Place::New));
                 if conf.addr_gen_mode == 0 {
-                    wanted.push(IpAddr::V6(derive::link_local(mac)));
+                    wanted.push(IpAddr::V6(ip6::link_local_from_mac(mac)));
                 }
             }
             for addr in wanted {

@@ -1,9 +1,10 @@
-//! A box's state as a file: read, loaded into the published state, written from a live box. Floor 5.
+//! A box's state as a file: read, loaded into the published state, played, written from a live box. Floor 5.
 
 pub mod derive;
 mod file;
 mod links;
 mod load;
+pub mod player;
 mod routes;
 mod rules;
 pub mod sysctl;

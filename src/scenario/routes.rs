@@ -323,19 +323,20 @@ pub(super) fn nexthop(l: &mut Loader<'_>, e: &Nexthop) -> Result<(), String> {
     l.writer.set_nexthop(NexthopObject { id: e.id, body }).map_err(|e| e.to_string())
 }
 
-/// Which member each bucket of a fresh resilient group belongs to: blocks in the order of the members, as wide as their
-/// weights. Linux: nh_res_group_rebalance, nh_res_table_upkeep.
+/// Which member each bucket of a fresh resilient group belongs to: blocks as wide as the weights, the last member's
+/// first. Linux: nh_res_group_rebalance, nh_res_table_upkeep.
 pub fn resilient_buckets(members: &[(u32, u16)], count: u16) -> Vec<u32> {
     let total: u64 = members.iter().map(|&(_, weight)| u64::from(weight)).sum();
-    let mut buckets = Vec::with_capacity(count.into());
-    let mut sum = 0;
+    // DIV_ROUND_CLOSEST
+    let bound = |sum: u64| (u64::from(count) * sum + total / 2).checked_div(total).unwrap_or(0);
+    let (mut sum, mut blocks) = (0, Vec::new());
     for &(id, weight) in members {
+        let before = bound(sum);
         sum += u64::from(weight);
-        // DIV_ROUND_CLOSEST
-        let upto = (u64::from(count) * sum + total / 2).checked_div(total).unwrap_or(0);
-        buckets.resize(usize::try_from(upto).unwrap_or(0).max(buckets.len()), id);
+        blocks.push((id, bound(sum) - before));
     }
-    buckets
+    let block = |&(id, width): &(u32, u64)| std::iter::repeat_n(id, usize::try_from(width).unwrap_or(0));
+    blocks.iter().rev().flat_map(block).collect()
 }
 
 #[cfg(test)]
@@ -344,8 +345,8 @@ mod tests {
 
     #[test]
     fn buckets_are_blocks_as_wide_as_the_weights() {
-        assert_eq!(resilient_buckets(&[(1, 1), (2, 3)], 8), [1, 1, 2, 2, 2, 2, 2, 2]);
-        assert_eq!(resilient_buckets(&[(1, 1), (2, 1), (3, 1)], 4), [1, 2, 2, 3]);
+        assert_eq!(resilient_buckets(&[(1, 1), (2, 3)], 8), [2, 2, 2, 2, 2, 2, 1, 1]);
+        assert_eq!(resilient_buckets(&[(1, 1), (2, 1), (3, 1)], 4), [3, 2, 2, 1]);
         assert_eq!(resilient_buckets(&[(7, 9)], 1), [7]);
     }
 

@@ -15,7 +15,8 @@ fn main() -> Result<()> {
     for folder in &folders {
         let case = Case::read(folder)?;
         let record = || -> Result<()> {
-            let mut kernel = KernelBox::build(&format!("warren-record-{}", std::process::id()), &case.scenario)?;
+            let mut kernel =
+                KernelBox::build(&format!("warren-record-{}", std::process::id()), &case.scenario)?;
             let (outcome, masked) = kernel.play(&case.frames)?;
             outcome.write(folder, case.scenario.link.iter().map(|link| link.name.as_str()))?;
             let (sent, got) = (case.frames.len(), outcome.frames.len());

@@ -57,12 +57,16 @@ fn address(entry: &Address, links: &Links) -> Result<AddressMsg> {
             "optimistic" => msg.flags |= 0x04,
             // A second address of the same subnet is made secondary by the kernel itself.
             "secondary" => {}
-            other => return Err(meaning(format!("address {}: flag {other:?} cannot be asked for", entry.prefix))),
+            other => {
+                return Err(meaning(format!("address {}: flag {other:?} cannot be asked for", entry.prefix)));
+            }
         }
     }
     msg.scope = match entry.scope.as_deref() {
         None => msg.scope,
-        Some(name) => scope(name).ok_or_else(|| meaning(format!("address {}: scope {name:?}", entry.prefix)))?,
+        Some(name) => {
+            scope(name).ok_or_else(|| meaning(format!("address {}: scope {name:?}", entry.prefix)))?
+        }
     };
     Ok(msg)
 }
@@ -140,7 +144,8 @@ fn route(entry: &Route, links: &Links) -> Result<RouteMsg> {
     let kind = kind(entry.kind.as_deref()).ok_or_else(|| wrong("unknown type"))?;
     let one = Hop { via: entry.via, dev: entry.dev.clone(), weight: None, onlink: entry.onlink };
     let single = (entry.via.is_some() || entry.dev.is_some()).then_some(&one);
-    let hops = if entry.nexthop.is_empty() { single.into_iter().collect() } else { entry.nexthop.iter().collect() };
+    let hops =
+        if entry.nexthop.is_empty() { single.into_iter().collect() } else { entry.nexthop.iter().collect() };
     let legs = Vec::into_iter(hops).map(|hop| leg(hop, links)).collect::<Result<Vec<Leg>>>()?;
     let mut msg = RouteMsg::new(dst, kind, legs);
     let local = matches!(kind, RouteKind::Local | RouteKind::Broadcast | RouteKind::Anycast);
@@ -186,7 +191,8 @@ fn kind(name: Option<&str>) -> Option<RouteKind> {
 fn nexthop(entry: &Nexthop, links: &Links) -> Result<NexthopMsg> {
     let wrong = |what: &str| meaning(format!("nexthop {}: {what}", entry.id));
     if !entry.group.is_empty() {
-        let member = |m: &crate::scenario::GroupMember| Member { id: m.id, weight: m.weight.unwrap_or(1).into() };
+        let member =
+            |m: &crate::scenario::GroupMember| Member { id: m.id, weight: m.weight.unwrap_or(1).into() };
         let resilient = (entry.kind.as_deref() == Some("resilient")).then_some(Resilient {
             buckets: entry.buckets.unwrap_or(128),
             idle_timer: 12_000,
@@ -217,7 +223,8 @@ fn rule(entry: &Rule) -> Result<RuleMsg> {
     (msg.src, msg.dst) = (src, dst);
     (msg.iif, msg.oif) = (entry.iif.clone(), entry.oif.clone());
     msg.tos = entry.tos.unwrap_or(0);
-    msg.ip_proto = entry.ipproto.as_ref().map_or(Some(0), protocol).ok_or_else(|| wrong("unknown ipproto"))?;
+    msg.ip_proto =
+        entry.ipproto.as_ref().map_or(Some(0), protocol).ok_or_else(|| wrong("unknown ipproto"))?;
     let ports = |value: &Option<Value>| {
         value.as_ref().map(|v| port_range(v).ok_or_else(|| wrong("bad ports"))).transpose()
     };

@@ -139,10 +139,8 @@ mod tests {
         let frame = |link: &str, time| Frame { link: link.into(), time, bytes: vec![7; 60] };
         let dev = BTreeMap::from([("p1".to_owned(), BTreeMap::from([("Ip6InReceives".to_owned(), 2)]))]);
         let netns = BTreeMap::from([("IpForwDatagrams".to_owned(), 1)]);
-        let outcome = Outcome {
-            frames: vec![frame("p1", 5), frame("p0", 6)],
-            counters: Counters { netns, dev },
-        };
+        let outcome =
+            Outcome { frames: vec![frame("p1", 5), frame("p0", 6)], counters: Counters { netns, dev } };
         outcome.write(folder.path(), ["p0", "p1"].into_iter()).unwrap();
         assert_eq!(Outcome::read(folder.path()).unwrap(), outcome);
         let none = Outcome::default();

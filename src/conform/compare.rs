@@ -187,7 +187,12 @@ impl fmt::Display for Differences {
             if let (Some(left), Some(right)) = (&sent.expected, &sent.actual) {
                 let first = left.iter().zip(right).position(|(a, b)| a != b);
                 let first = first.unwrap_or(left.len().min(right.len()));
-                writeln!(f, "  first difference at byte {first}, lengths {} and {}", left.len(), right.len())?;
+                writeln!(
+                    f,
+                    "  first difference at byte {first}, lengths {} and {}",
+                    left.len(),
+                    right.len()
+                )?;
             }
         }
         if !self.counters.is_empty() {
@@ -238,7 +243,11 @@ mod tests {
         let (ours, theirs) = (|id, time| ip4("10.0.0.1", id, time), |id, time| ip4("10.0.0.7", id, time));
         assert!(differ(&[ours(1, 2)], &[ours(3, 4)]).is_empty(), "identification and times");
         assert!(differ(&[theirs(1, 2)], &[theirs(1, 4)]).is_empty(), "times of a forwarded packet");
-        assert_eq!(differ(&[theirs(1, 2)], &[theirs(3, 2)]).frames.len(), 1, "identification of a forwarded packet");
+        assert_eq!(
+            differ(&[theirs(1, 2)], &[theirs(3, 2)]).frames.len(),
+            1,
+            "identification of a forwarded packet"
+        );
         let mut other = ours(1, 2);
         other[22] ^= 1; // the TTL
         assert_eq!(differ(&[ours(1, 2)], &[other]).frames[0].number, 1);

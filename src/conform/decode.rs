@@ -36,7 +36,9 @@ fn arp(bytes: &[u8]) -> String {
 }
 
 fn packet4(bytes: &[u8]) -> String {
-    let Ok((h, _)) = Ip4Hdr::ref_from_prefix(bytes) else { return format!("IPv4 cut to {} bytes", bytes.len()) };
+    let Ok((h, _)) = Ip4Hdr::ref_from_prefix(bytes) else {
+        return format!("IPv4 cut to {} bytes", bytes.len());
+    };
     let mut text = format!(
         "{} > {} len {} ttl {} tos {:#04x} id {} frag {:#06x} csum {:#06x}",
         h.src(),
@@ -59,7 +61,9 @@ fn packet4(bytes: &[u8]) -> String {
 }
 
 fn packet6(bytes: &[u8]) -> String {
-    let Ok((h, _)) = Ip6Hdr::ref_from_prefix(bytes) else { return format!("IPv6 cut to {} bytes", bytes.len()) };
+    let Ok((h, _)) = Ip6Hdr::ref_from_prefix(bytes) else {
+        return format!("IPv6 cut to {} bytes", bytes.len());
+    };
     let mut text = format!(
         "{} > {} len {} hl {} tc {:#04x} label {:#x} nh {}",
         h.src(),
@@ -118,7 +122,10 @@ mod tests {
         bytes.extend(zerocopy::IntoBytes::as_bytes(&Ip6Hdr::new(8, proto::UDP, 63, a, b)));
         bytes.extend([0x03, 0xe8, 0x07, 0xd0, 0, 8, 0, 0]);
         let text = frame(&bytes);
-        assert!(text.contains("2001:db8::1 > 2001:db8::2 len 8 hl 63") && text.ends_with("ports 1000 > 2000"), "{text}");
+        assert!(
+            text.contains("2001:db8::1 > 2001:db8::2 len 8 hl 63") && text.ends_with("ports 1000 > 2000"),
+            "{text}"
+        );
         bolero::check!().for_each(|bytes: &[u8]| assert!(!frame(bytes).is_empty()));
     }
 }

@@ -17,7 +17,9 @@ pub fn make(netlink: &mut Socket, hosts: &Namespace, links: &[Link]) -> Result<L
     use std::os::fd::AsFd;
     let mut made = Links::from([("lo".to_owned(), 1)]);
     for link in links {
-        let taken = |index: &u32| made.values().chain(links.iter().filter_map(|l| l.index.as_ref())).any(|i| i == index);
+        let taken = |index: &u32| {
+            made.values().chain(links.iter().filter_map(|l| l.index.as_ref())).any(|i| i == index)
+        };
         let free = || (2..).find(|index| !taken(index)).unwrap_or(u32::MAX);
         let index = link.index.unwrap_or_else(free);
         let [_, _, a, b] = index.to_be_bytes();

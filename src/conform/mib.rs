@@ -48,9 +48,10 @@ impl Counters {
     #[must_use]
     pub fn since(&self, before: &Counters) -> Counters {
         let none = Values::new();
-        let dev = self.dev.iter().map(|(name, values)| {
-            (name.clone(), difference(values, before.dev.get(name).unwrap_or(&none)))
-        });
+        let dev = self
+            .dev
+            .iter()
+            .map(|(name, values)| (name.clone(), difference(values, before.dev.get(name).unwrap_or(&none))));
         let dev = dev.filter(|(_, values)| !values.is_empty()).collect();
         Counters { netns: difference(&self.netns, &before.netns), dev }
     }
@@ -122,7 +123,8 @@ mod tests {
 
     #[test]
     fn both_forms_of_proc() {
-        let six = "ifIndex                         \t2\nIp6InReceives                   \t17\nIp6NoSuch \t3\n";
+        let six =
+            "ifIndex                         \t2\nIp6InReceives                   \t17\nIp6NoSuch \t3\n";
         assert_eq!(columns(six), values(&[("Ip6InReceives", 17)]));
         let four = "Ip: Forwarding InReceives\nIp: 1 9\nIpExt: InNoRoutes Odd\nIpExt: 4 5\nhalf\n";
         assert_eq!(headed(four), values(&[("IpInReceives", 9), ("IpExtInNoRoutes", 4)]));

@@ -112,8 +112,8 @@ pub fn candidates<'l>(
     let named = chosen.clone();
     chosen.retain(|upper| {
         let lower = below(upper).and_then(|index| named.iter().find(|l| l.index == index));
-        let stacked = lower
-            .map(|lower| Refusal::Stacked { upper: upper.name.clone(), lower: lower.name.clone() });
+        let stacked =
+            lower.map(|lower| Refusal::Stacked { upper: upper.name.clone(), lower: lower.name.clone() });
         refused.extend(stacked.clone());
         stacked.is_none()
     });

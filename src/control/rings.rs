@@ -20,7 +20,7 @@ pub struct Taken {
     /// Asked back from the workers.
     leaving: bool,
     /// Rings that came back, closed with this value.
-    back: Vec<Box<Rx>>,
+    back: Vec<Rx>,
 }
 
 impl Taken {
@@ -62,7 +62,7 @@ impl Taken {
 
     /// A ring came back; whether it was the last.
     pub fn returned(&mut self, rx: Box<Rx>) -> bool {
-        self.back.push(rx);
+        self.back.push(*rx);
         self.out = self.out.saturating_sub(1);
         self.out == 0
     }

@@ -9,6 +9,7 @@ mod explain;
 mod offline;
 mod replay;
 mod route;
+mod snapshot;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -21,6 +22,7 @@ Examples:
   warren replay in.pcapng -s box.toml --loop 1000      how fast
   warren explain in.pcapng -s box.toml --packet 3      one packet, step by step
   warren route get 2001:db8:a::1 iif p0 -s box.toml    where it would go, and why
+  warren snapshot -o box.toml                          this box as a scenario
 
 A scenario describes a box in TOML, in the words of iproute2; without a scenario nothing is derived from this machine.";
 
@@ -37,6 +39,7 @@ enum Command {
     Replay(replay::Args),
     Explain(explain::Args),
     Route(route::Args),
+    Snapshot(snapshot::Args),
     Completions(completions::Args),
 }
 
@@ -50,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Route(args) => route::run(&args),
+        Command::Snapshot(args) => snapshot::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
     match done {

@@ -112,8 +112,8 @@ pub fn candidates<'l>(
     let named = chosen.clone();
     chosen.retain(|upper| {
         let lower = below(upper).and_then(|index| named.iter().find(|l| l.index == index));
-        let stacked = lower
-            .map(|lower| Refusal::Stacked { upper: upper.name.clone(), lower: lower.name.clone() });
+        let stacked =
+            lower.map(|lower| Refusal::Stacked { upper: upper.name.clone(), lower: lower.name.clone() });
         refused.extend(stacked.clone());
         stacked.is_none()
     });
@@ -230,7 +230,11 @@ mod tests {
         let pick = |bypass: &[What], findings: &[Finding]| {
             let choice =
                 choose(&Wish { bypass: bypass.to_vec(), ..wish(&[]) }, &[r0, &all[2], &down], findings);
-            (choice.take.into_values().collect::<Vec<_>>().join(" "), Vec::from_iter(choice.kept_families), choice.kept.len())
+            (
+                choice.take.into_values().collect::<Vec<_>>().join(" "),
+                Vec::from_iter(choice.kept_families),
+                choice.kept.len(),
+            )
         };
         let v4 = finding(What::Firewall, Some(foreign::Family::V4), None);
         let v6 = finding(What::Ipsec, Some(foreign::Family::V6), None);

@@ -165,7 +165,8 @@ impl Worker {
         }
         while let Some(at) = self.ports.iter().position(Port::done) {
             let Port { index, rx, failed, .. } = self.ports.swap_remove(at);
-            if let Err(News::Returned(index, rx, failed)) = self.desk.tell(News::Returned(index, rx, failed)) {
+            if let Err(News::Returned(index, rx, failed)) = self.desk.tell(News::Returned(index, rx, failed))
+            {
                 self.ports.push(Port::finished(index, rx, failed));
                 break;
             }

@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod cli;
+pub mod conform;
 pub mod control;
 pub mod drop;
 pub mod forward;

@@ -1,4 +1,5 @@
 //! Longest-prefix match: tables of a million (IPv4) and a quarter million (IPv6) routes, prefix-uniform keys.
+#![allow(clippy::expect_used, missing_docs)] // a bench that cannot run must stop; criterion makes undocumented items
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;

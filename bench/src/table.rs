@@ -30,7 +30,7 @@ pub fn ipv4(n: usize, seed: u64) -> Vec<Prefix<Ipv4Addr>> {
     while all.len() < n {
         let len = length(&mut rng, &LENGTHS4);
         let first = 1 + rng.below(223) as u32;
-        let addr = Ipv4Addr::from_bits(first << 24 | (rng.next() as u32 & 0x00ff_ffff));
+        let addr = Ipv4Addr::from_bits(first << 24 | (rng.draw() as u32 & 0x00ff_ffff));
         all.extend(Prefix::new(addr, len));
     }
     all.into_iter().collect()
@@ -44,7 +44,7 @@ pub fn ipv6(n: usize, seed: u64) -> Vec<Prefix<Ipv6Addr>> {
         let len = length(&mut rng, &LENGTHS6);
         // Registries give from few /12 blocks, so the first bits are crowded.
         let block = 0x2400 + rng.below(16) as u128 * 0x10;
-        let addr = Ipv6Addr::from_bits(block << 112 | u128::from(rng.next()) << 48);
+        let addr = Ipv6Addr::from_bits(block << 112 | u128::from(rng.draw()) << 48);
         all.extend(Prefix::new(addr, len));
     }
     all.into_iter().collect()
@@ -55,7 +55,7 @@ pub fn hosts4(table: &[Prefix<Ipv4Addr>], count: usize, seed: u64) -> Vec<Ipv4Ad
     let mut rng = Rng::new(seed);
     let pick = |rng: &mut Rng| {
         let p = table.get(rng.below(table.len() as u64) as usize).copied().unwrap_or(Prefix::ANY);
-        let host = u32::MAX.checked_shr(p.len().into()).unwrap_or(0) & rng.next() as u32;
+        let host = u32::MAX.checked_shr(p.len().into()).unwrap_or(0) & rng.draw() as u32;
         Ipv4Addr::from_bits(p.addr().to_bits() | host)
     };
     (0..count).map(|_| pick(&mut rng)).collect()
@@ -66,7 +66,7 @@ pub fn hosts6(table: &[Prefix<Ipv6Addr>], count: usize, seed: u64) -> Vec<Ipv6Ad
     let mut rng = Rng::new(seed);
     let pick = |rng: &mut Rng| {
         let p = table.get(rng.below(table.len() as u64) as usize).copied().unwrap_or(Prefix::ANY);
-        let random = u128::from(rng.next()) << 64 | u128::from(rng.next());
+        let random = u128::from(rng.draw()) << 64 | u128::from(rng.draw());
         let host = u128::MAX.checked_shr(p.len().into()).unwrap_or(0) & random;
         Ipv6Addr::from_bits(p.addr().to_bits() | host)
     };

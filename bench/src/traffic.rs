@@ -1,6 +1,5 @@
 //! Ethernet frames with UDP inside, built by pnet: an independent hand in the measured frames.
 
-use pnet::packet::Packet;
 use pnet::packet::ethernet::{EtherTypes, MutableEthernetPacket};
 use pnet::packet::ip::IpNextHeaderProtocols::Udp;
 use pnet::packet::ipv4::{self, MutableIpv4Packet};

@@ -9,6 +9,8 @@ mod explain;
 mod offline;
 mod replay;
 mod route;
+mod run;
+mod show;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -17,6 +19,8 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
+  warren run eth1 eth2                                 route between two interfaces until Ctrl-C
+  warren show counters                                 what a running warren and its kernel counted
   warren replay in.pcapng -s box.toml --out results    what leaves, and every counter that moved
   warren replay in.pcapng -s box.toml --loop 1000      how fast
   warren explain in.pcapng -s box.toml --packet 3      one packet, step by step
@@ -37,6 +41,8 @@ enum Command {
     Replay(replay::Args),
     Explain(explain::Args),
     Route(route::Args),
+    Run(run::Args),
+    Show(show::Args),
     Completions(completions::Args),
 }
 
@@ -50,6 +56,8 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Route(args) => route::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Show(args) => show::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
     match done {

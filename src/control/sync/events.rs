@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use warren_fib::{FibError, Hops, NexthopBody, NexthopObject, Prefix, Route};
+use warren_fib::{FibError, Hop, Hops, NexthopBody, NexthopObject, Prefix, Route};
 
 use super::convert::{self, Addr};
 use super::{Mirror, SyncError, address, clock, sysctls, uncarried};
@@ -159,6 +159,10 @@ impl Mirror {
         let Some(route) = convert::route::<A>(msg, clock()) else { return };
         self.disturb(&route);
         self.changes.routes = true;
+        if A::V6 && !is_named(&self.writer.routes_at(route.table, route.dst), &route) {
+            // It went with its link already. As a request it might fit another route; a notification is exact.
+            return;
+        }
         if let Err(error) = A::remove(&mut self.writer, &route) {
             self.failed(A::FAMILY, &error);
         }
@@ -319,6 +323,17 @@ impl Mirror {
         }
         Ok(())
     }
+}
+
+/// Whether one of these IPv6 routes has what a notification says is gone: all of it, or some legs.
+fn is_named<A: Addr>(routes: &[Route<A>], gone: &Route<A>) -> bool {
+    let leg = |hops: &[Hop], leg: &Hop| hops.iter().any(|hop| (hop.oif, hop.via) == (leg.oif, leg.via));
+    routes.iter().filter(|route| (route.metric, route.src) == (gone.metric, gone.src)).any(|route| {
+        match (&route.hops, &gone.hops) {
+            (Hops::List(have), Hops::List(gone)) => gone.iter().any(|hop| leg(have, hop)),
+            (have, gone) => have == gone,
+        }
+    })
 }
 
 /// Whether a dump must be tried again: it was interrupted, or a message in it could not be read.

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 mod family;
+mod list;
 mod nexthops;
 
 pub(crate) use family::Family;

@@ -169,14 +169,55 @@ impl Writer {
     }
 
     fn insert<A: Locals>(&mut self, route: Route<A>, place: Place) -> Result<(), StateError> {
-        let key = (route.dst, route.table);
-        let left =
-            route.encap || matches!(route.kind, RouteType::Local | RouteType::Broadcast | RouteType::Anycast);
+        let (key, left) = ((route.dst, route.table), is_left(&route));
         self.fib.insert(route, place)?;
         if left {
             A::locals(self).insert(key);
         }
+        // What was replaced may have been the reason.
+        self.settle_locals(key);
         Ok(())
+    }
+
+    /// Makes these routes all that an IPv4 prefix of a table holds; equal keys stay in the order given.
+    pub fn set_routes4(
+        &mut self,
+        table: u32,
+        dst: Prefix<Ipv4Addr>,
+        routes: &[Route<Ipv4Addr>],
+    ) -> Result<(), StateError> {
+        self.set_routes(table, dst, routes)
+    }
+
+    /// Makes these routes all that an IPv6 prefix of a table holds; equal keys stay in the order given.
+    pub fn set_routes6(
+        &mut self,
+        table: u32,
+        dst: Prefix<Ipv6Addr>,
+        routes: &[Route<Ipv6Addr>],
+    ) -> Result<(), StateError> {
+        self.set_routes(table, dst, routes)
+    }
+
+    fn set_routes<A: Locals>(
+        &mut self,
+        table: u32,
+        dst: Prefix<A>,
+        routes: &[Route<A>],
+    ) -> Result<(), StateError> {
+        self.fib.set_routes(table, dst, routes)?;
+        if routes.iter().any(is_left) {
+            A::locals(self).insert((dst, table));
+        }
+        self.settle_locals((dst, table));
+        Ok(())
+    }
+
+    /// Takes a prefix from those left to the kernel if no route of it is a reason any more.
+    fn settle_locals<A: Locals>(&mut self, key: (Prefix<A>, u32)) {
+        if A::locals(self).contains(&key) && !self.fib.routes_at(key.1, key.0).iter().any(is_left) {
+            A::locals(self).remove(&key);
+        }
     }
 
     /// Removes a route as the kernel finds it; false if there is none.
@@ -191,13 +232,43 @@ impl Writer {
 
     fn remove<A: Locals>(&mut self, route: &Route<A>) -> Result<bool, StateError> {
         let found = self.fib.remove(route)?;
-        A::locals(self).remove(&(route.dst, route.table));
+        self.settle_locals((route.dst, route.table));
         Ok(found)
     }
 
     /// Every route, as the kernel has them.
     pub fn routes<A: Ip>(&self) -> impl Iterator<Item = Route<A>> {
         self.fib.routes::<A>()
+    }
+
+    /// What a prefix holds, in the kernel's order.
+    pub fn routes_at<A: Ip>(&self, table: u32, dst: Prefix<A>) -> Vec<Route<A>> {
+        self.fib.routes_at(table, dst)
+    }
+
+    /// Every table and prefix that holds a route, by table, then address.
+    pub fn prefixes<A: Ip>(&self) -> impl Iterator<Item = (u32, Prefix<A>)> {
+        self.fib.prefixes()
+    }
+
+    /// How many routes a family has. Linear in that number.
+    pub fn count<A: Ip>(&self) -> usize {
+        self.fib.count::<A>()
+    }
+
+    /// All nexthop objects by rising id.
+    pub fn nexthops(&self) -> impl Iterator<Item = NexthopObject> {
+        self.fib.nexthops()
+    }
+
+    /// All neighbours that are known, in no order.
+    pub fn neighbours(&self) -> impl Iterator<Item = (u32, IpAddr, Neighbour)> {
+        self.fib.neighbours()
+    }
+
+    /// Notes whether an interface has an IPv4 address: with the last one all IPv4 routes through it go in silence.
+    pub fn set_addressed4(&mut self, index: u32, addressed: bool) {
+        self.fib.set_addressed4(index, addressed);
     }
 
     /// Adds or replaces a nexthop object.
@@ -215,11 +286,12 @@ impl Writer {
         self.fib.set_neighbour(oif, addr, neighbour);
     }
 
-    /// Replaces all IPv4 rules. While they are the kernel's own, tables local and main answer as one.
+    /// Replaces all IPv4 rules. As long as they have always been the kernel's own, tables local and main answer as one.
     pub fn set_rules4(&mut self, rules: Vec<Rule<Ipv4Addr>>) -> Result<(), StateError> {
         let rules = Rules::new(rules);
-        if rules.custom() != self.draft.rules4.custom() {
-            self.fib.merge_local_main(!rules.custom())?;
+        if rules.custom() {
+            // Linux: fib_unmerge. It stays so when the rules go again.
+            self.fib.merge_local_main(false)?;
         }
         self.draft.rules4 = rules;
         Ok(())
@@ -245,7 +317,13 @@ impl Writer {
 
     /// Removes routes that died with their link, a slice at a time; true while more is to do.
     pub fn withdraw(&mut self, budget: usize) -> bool {
-        self.fib.withdraw(budget)
+        let more = self.fib.withdraw(budget);
+        if !more {
+            let fib = &self.fib;
+            self.local4.retain(|&(dst, table)| fib.routes_at(table, dst).iter().any(is_left));
+            self.local6.retain(|&(dst, table)| fib.routes_at(table, dst).iter().any(is_left));
+        }
+        more
     }
 
     /// Makes the draft what workers read from their next batch on.
@@ -269,6 +347,11 @@ impl Writer {
         self.retired.retain(|s| Arc::strong_count(s) > 1);
         self.fib.publish();
     }
+}
+
+/// Whether a route leaves its destinations to the kernel.
+fn is_left<A>(route: &Route<A>) -> bool {
+    route.encap || matches!(route.kind, RouteType::Local | RouteType::Broadcast | RouteType::Anycast)
 }
 
 fn own4(state: &State) -> AHashSet<Ipv4Addr> {

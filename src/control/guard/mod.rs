@@ -153,4 +153,13 @@ impl Guard {
             Backend::Nft(nft) => nft.renew(),
         }
     }
+
+    /// Ends the second: the kernel forwards again at once, on all interfaces together (detaching takes the kernel tens of
+    /// milliseconds for each). The next [`renew`](Self::renew) begins a new one.
+    pub fn stand_aside(&mut self) -> Result<(), GuardError> {
+        match &mut self.backend {
+            Backend::Tcx(tcx) => tcx.stand_aside(),
+            Backend::Nft(nft) => nft.stand_aside(),
+        }
+    }
 }

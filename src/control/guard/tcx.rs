@@ -91,7 +91,15 @@ impl Tcx {
     pub(super) fn renew(&self) -> Result<(), GuardError> {
         let now = clock_gettime(ClockId::Monotonic);
         let now_ns = now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs();
-        Ok(self.renewed.update(&0u32.to_ne_bytes(), &now_ns.to_ne_bytes())?)
+        self.set_renewed(now_ns)
+    }
+
+    pub(super) fn stand_aside(&self) -> Result<(), GuardError> {
+        self.set_renewed(0)
+    }
+
+    fn set_renewed(&self, at_ns: u64) -> Result<(), GuardError> {
+        Ok(self.renewed.update(&0u32.to_ne_bytes(), &at_ns.to_ne_bytes())?)
     }
 
     fn entry(&self, prefix: &IpNet) -> (&Map, Vec<u8>) {

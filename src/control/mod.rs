@@ -6,3 +6,4 @@ pub mod grip;
 pub mod guard;
 
 pub mod netlink;
+pub mod sync;

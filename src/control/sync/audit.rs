@@ -140,15 +140,20 @@ impl Mirror {
         for (index, (v4, v6)) in lists {
             let Some(iface) = self.writer.draft().ifaces.get(index) else { continue };
             let had4 = !iface.addrs4.is_empty();
-            if (&iface.addrs4, &iface.addrs6) != (&v4, &v6) {
-                let had = (&iface.addrs4, &iface.addrs6);
-                found.push(format!("addresses of {}: the kernel has {v4:?} {v6:?}, not {had:?}", iface.name));
-                if fix {
-                    let addressed = !v4.is_empty();
-                    self.writer.update_iface(index, |iface| (iface.addrs4, iface.addrs6) = (v4, v6));
-                    if addressed || had4 {
-                        self.writer.set_addressed4(index, addressed);
-                    }
+            // An IPv6 address that a link is given while it is down is announced when it comes up.
+            if iface.addrs4 == v4 && (iface.addrs6 == v6 || !iface.up) && !fix {
+                continue;
+            }
+            if (&iface.addrs4, &iface.addrs6) == (&v4, &v6) {
+                continue;
+            }
+            let had = (&iface.addrs4, &iface.addrs6);
+            found.push(format!("addresses of {}: the kernel has {v4:?} {v6:?}, not {had:?}", iface.name));
+            if fix {
+                let addressed = !v4.is_empty();
+                self.writer.update_iface(index, |iface| (iface.addrs4, iface.addrs6) = (v4, v6));
+                if addressed || had4 {
+                    self.writer.set_addressed4(index, addressed);
                 }
             }
         }

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use warren_fib::{FibError, Hops, NexthopBody, Prefix, Route};
+use warren_fib::{FibError, Hop, Hops, NexthopBody, Prefix, Route};
 
 use super::convert::{self, Addr};
 use super::{Mirror, SyncError, address, clock, sysctls, uncarried};
@@ -129,7 +129,7 @@ impl Mirror {
                 self.withdrawing = true;
             }
             IpAddr::V4(_) => {}
-            IpAddr::V6(addr) => self.prefsrc_gone(msg.index, addr),
+            IpAddr::V6(addr) => self.prefsrc_gone(addr),
         }
         self.stale.sysctls = true;
     }
@@ -242,15 +242,22 @@ impl Mirror {
         });
     }
 
-    /// IPv6 routes that prefer an address lose the preference with it: fib6_remove_prefsrc.
-    fn prefsrc_gone(&mut self, index: u32, addr: Ipv6Addr) {
+    /// IPv6 routes that prefer an address lose the preference with it: fib6_remove_prefsrc. Not while their own link
+    /// still has it, or for a global address any link.
+    fn prefsrc_gone(&mut self, addr: Ipv6Addr) {
         if !self.prefsrcs6.contains(&addr) {
             return;
         }
+        let with =
+            self.writer.draft().ifaces.iter().filter(|iface| iface.addrs6.iter().any(|a| a.addr == addr));
+        let still: Vec<u32> = with.map(|iface| iface.index).collect();
+        if !still.is_empty() && !addr.is_unicast_link_local() {
+            return;
+        }
         self.rewrite6(|route| {
-            let on_link =
-                matches!(&route.hops, Hops::List(hops) if hops.first().is_some_and(|hop| hop.oif == index));
-            if on_link && route.prefsrc == Some(addr) {
+            let kept = leg(route).is_some_and(|hop| still.contains(&hop.oif));
+            let own_hops = !matches!(route.hops, Hops::Object(_));
+            if route.prefsrc == Some(addr) && own_hops && !kept {
                 route.prefsrc = None;
             }
         });
@@ -292,6 +299,14 @@ impl Mirror {
             self.uncarried.scan(&mut self.writer);
         }
         Ok(())
+    }
+}
+
+/// The leg that the kernel asks when it changes a route as a whole.
+fn leg(route: &Route<Ipv6Addr>) -> Option<&Hop> {
+    match &route.hops {
+        Hops::List(hops) => hops.first(),
+        Hops::None | Hops::Object(_) => None,
     }
 }
 

@@ -20,6 +20,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::{print, print_json};
 use crate::control::netlink::Family;
 use child::Child;
 use forwarded::Forwarded;
@@ -33,26 +34,26 @@ const HINT_NAMESPACES: &str =
 const HINT_RUN: &str =
     "see what `warren run` says by itself; it needs AF_PACKET and, to guard, bpf(2) or nftables";
 const HINT_FORWARD: &str =
-    "`warren show drops` names what was dropped and why; is a firewall or a seccomp profile in the way?";
+    "the line `dropped, and why` names what warren dropped; does a seccomp profile forbid raw sockets?";
 const HINT_COPY: &str =
-    "large segments pass by virtio_net headers: does `warren show drops` count TxFailed or PKT_TOO_BIG?";
+    "large segments pass by virtio_net headers: does the line `dropped, and why` count some as too big?";
 const HINT_SHARES: &str = "each frame must have one forwarder: the guard on the router's links did not hold";
 const HINT_KILL: &str =
     "the guard must go with its process; the kernel needs forwarding on, and time: is the machine very busy?";
 
-/// Options of `warren demo`.
+/// See it work: two hosts and a router in network namespaces, warren as the router
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print one JSON object instead of the report
+    /// Print one JSON object on one line: ok, seconds, gap_ms, complaints, steps
     #[arg(long)]
     pub json: bool,
 }
 
-/// Runs the demo; true if every step was as it should be.
+/// Runs the demo and prints its report.
 ///
 /// # Errors
-/// If it cannot print. A step that fails is part of the report.
-pub fn run(args: &Args) -> Result<bool> {
+/// If a step was not as it should be, a signal came, or the report cannot be printed.
+pub fn run(args: &Args) -> Result<()> {
     let begin = Instant::now();
     let mut demo =
         Demo { json: args.json, stop: Arc::new(AtomicBool::new(false)), report: Report::default() };
@@ -61,13 +62,16 @@ pub fn run(args: &Args) -> Result<bool> {
     }
     demo.all()?;
     demo.report.finish(begin.elapsed());
+    let report = &demo.report;
     if args.json {
-        println!("{}", serde_json::to_string(&demo.report)?);
-    } else {
-        let verdict = if demo.report.ok { "all is as it should be" } else { "something is wrong" };
-        println!("{verdict}, after {:.1} s; the namespaces are gone", demo.report.seconds);
+        print_json(&serde_json::to_value(report)?)?;
     }
-    Ok(demo.report.ok)
+    if !report.ok {
+        let failed = report.steps.iter().filter(|step| !step.ok).count();
+        let said = if report.complaints.is_empty() { "nothing" } else { &report.complaints };
+        bail!("{failed} of {} steps failed; `warren run` itself said: {said}", report.steps.len());
+    }
+    demo.say(&format!("all is as it should be, after {:.1} s; the namespaces are gone", demo.report.seconds))
 }
 
 struct Demo {
@@ -103,6 +107,7 @@ impl Demo {
         let Some(mut warren) = warren else { return Ok(()) };
         let kernel = Forwarded::by_kernel(&net.router)?;
         self.traffic(&net)?;
+        self.step("dropped, and why", HINT_RUN, || steps::dropped(&net, &warren))?;
         self.step("who forwarded", HINT_SHARES, || steps::shares(&net, &warren, kernel))?;
         let mut gap = None;
         self.step("kill -9 warren", HINT_KILL, || {
@@ -111,6 +116,7 @@ impl Demo {
             Ok(seen)
         })?;
         self.report.gap_ms = gap;
+        self.report.complaints = warren.complaints();
         self.step("without warren", HINT_KILL, || steps::afterwards(&net))
     }
 
@@ -142,11 +148,7 @@ impl Demo {
     }
 
     fn say(&self, text: &str) -> Result<()> {
-        if !self.json {
-            use std::io::Write;
-            writeln!(stdout(), "{text}")?;
-        }
-        Ok(())
+        if self.json { Ok(()) } else { print(&format!("{text}\n")) }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod completions;
 mod counters;
+pub mod demo;
 mod explain;
 mod offline;
 mod replay;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
+  warren demo                                          see it work: hosts and a router in network namespaces
   warren run eth1 eth2                                 route between two interfaces until Ctrl-C
   warren show counters                                 what a running warren and its kernel counted
   warren replay in.pcapng -s box.toml --out results    what leaves, and every counter that moved
@@ -41,6 +43,7 @@ enum Command {
     Replay(replay::Args),
     Explain(explain::Args),
     Route(route::Args),
+    Demo(demo::Args),
     Run(run::Args),
     Show(show::Args),
     Completions(completions::Args),
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Route(args) => route::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Completions(args) => completions::run(&args),

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no child outlives its [`Child`]. Called by the demo and by the tests with real tools.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::sys::netns::Namespace;
 
@@ -85,12 +87,26 @@ impl Child {
     ///
     /// # Errors
     /// If it does not answer, or not in JSON.
-    pub fn show(&self, space: &Namespace, what: &str) -> Result<serde_json::Value> {
+    pub fn show(&self, space: &Namespace, what: &str) -> Result<Value> {
         let output = space.output(Command::new(&self.program).args(["show", what, "--json"]))?;
         if !output.status.success() {
             bail!("warren show {what}: {}", String::from_utf8_lossy(&output.stderr).trim_end());
         }
         serde_json::from_slice(&output.stdout).with_context(|| format!("warren show {what} --json"))
+    }
+
+    /// Warren's own counters by the kernel's names, without the kernel's share. Those at zero may be left out.
+    ///
+    /// # Errors
+    /// As [`Child::show`], and if a row is not as documented.
+    pub fn counters(&self, space: &Namespace) -> Result<BTreeMap<String, u64>> {
+        let shown = self.show(space, "counters")?;
+        let rows = shown.get("counters").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let count =
+            |row: &Value| Some((row.get("counter")?.as_str()?.to_owned(), row.get("warren")?.as_u64()?));
+        rows.iter()
+            .map(|row| count(row).with_context(|| format!("warren show counters --json: odd row {row}")))
+            .collect()
     }
 
     /// Ends it at once, as `kill -9` does: it can tidy up nothing.

@@ -103,6 +103,7 @@ impl Net {
         net.router.sysctl_write("net.ipv6.conf.all.forwarding", "1")?;
 
         let mut router = net.router.enter(Socket::open)??;
+        set_up(&mut router, "lo", None)?;
         for ((link, side), host) in ROUTER_LINKS.into_iter().zip([A, B]).zip([&net.a, &net.b]) {
             let peer = NewLink {
                 netns: Some(host.as_fd()),
@@ -111,7 +112,7 @@ impl Net {
             };
             let pair = NewLink { mtu: Some(side.mtu), ..NewLink::new(link, LinkKind::Veth(Box::new(peer))) };
             router.add_link(&pair)?;
-            set_up(&mut router, link, side.router)?;
+            set_up(&mut router, link, Some(side.router))?;
             join(host, side).with_context(|| format!("namespace {}", host.name()))?;
         }
         for space in [&net.a, &net.router, &net.b] {
@@ -124,8 +125,8 @@ impl Net {
 /// Gives a host its addresses and its default routes.
 fn join(host: &Namespace, side: Side) -> Result<()> {
     let mut socket = host.enter(Socket::open)??;
-    set_up(&mut socket, "lo", (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST))?;
-    let link = set_up(&mut socket, HOST_LINK, side.host)?;
+    set_up(&mut socket, "lo", None)?;
+    let link = set_up(&mut socket, HOST_LINK, Some(side.host))?;
     for family in Family::BOTH {
         let leg = Leg::via(side.router(family), Some(link));
         let everything = if family == Family::V4 { "0.0.0.0/0" } else { "::/0" };
@@ -135,12 +136,12 @@ fn join(host: &Namespace, side: Side) -> Result<()> {
     Ok(())
 }
 
-/// Sets a link up and, unless it is `lo`, gives it its addresses. Returns its index.
-fn set_up(socket: &mut Socket, link: &str, addresses: (Ipv4Addr, Ipv6Addr)) -> Result<u32> {
+/// Sets a link up and gives it its addresses; `lo` has its own. Returns its index.
+fn set_up(socket: &mut Socket, link: &str, addresses: Option<(Ipv4Addr, Ipv6Addr)>) -> Result<u32> {
     let index = socket.link(link)?.index;
     socket.set_link(index, &LinkChange::UP)?;
-    if link != "lo" {
-        for (address, length) in [(IpAddr::V4(addresses.0), 24), (IpAddr::V6(addresses.1), 64)] {
+    if let Some((v4, v6)) = addresses {
+        for (address, length) in [(IpAddr::V4(v4), 24), (IpAddr::V6(v6), 64)] {
             let prefix = IpNet::new(address, length)?;
             socket.add_address(&AddressMsg::new(index, prefix), Mode::Add)?;
         }

@@ -31,6 +31,9 @@ pub struct Report {
     /// Milliseconds without an arrival when warren was killed; absent if that was not reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gap_ms: Option<f64>,
+    /// What warren wrote to stderr; absent if nothing.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub complaints: String,
     /// In the order in which they were done.
     pub steps: Vec<Step>,
 }

@@ -1,11 +1,12 @@
 //! What the demo does, one function a step. Each gives what was seen and whether that is right.
 //!
-//! Invariant: a step judges by what the hosts see, never by what warren says of itself; only [`shares`] compares the two.
+//! Invariant: a step judges by what the hosts see, never by what warren says of itself; only [`shares`] compares the two, and [`dropped`] quotes it.
 //! Called by `demo`.
 
 use std::net::IpAddr;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::child::Child;
 use super::copy::copy;
@@ -99,6 +100,15 @@ pub fn transfer(net: &Net, family: Family, side: Side) -> Result<Seen> {
         format!("checksums {:016x} and {:016x} differ", copied.sent, copied.received)
     };
     Ok((format!("{mib:.0} MiB at {rate:.0} MiB/s, {sums}"), ok))
+}
+
+/// What warren dropped so far, by reason: at least what the steps before provoked.
+pub fn dropped(net: &Net, warren: &Child) -> Result<Seen> {
+    let shown = warren.show(&net.router, "drops")?;
+    let rows = shown.get("drops").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let reason = |row: &Value| Some(format!("{} {}", row.get("packets")?, row.get("reason")?.as_str()?));
+    let reasons: Vec<String> = rows.iter().filter_map(reason).collect();
+    Ok((reasons.join(", "), !reasons.is_empty()))
 }
 
 /// Warren forwarded all of it, the kernel nothing.

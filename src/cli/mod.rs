@@ -5,6 +5,7 @@
 
 mod completions;
 mod counters;
+pub mod demo;
 mod explain;
 mod offline;
 mod replay;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
+  warren demo                                          see it work: hosts and a router in network namespaces
   warren run eth1 eth2                                 route between two interfaces until Ctrl-C
   warren show counters                                 what a running warren and its kernel counted
   warren replay in.pcapng -s box.toml --out results    what leaves, and every counter that moved
@@ -40,6 +42,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Run(run::Args),
     Show(show::Args),
     Replay(replay::Args),
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let done = match cli.command {
+        Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Replay(args) => replay::run(&args),

@@ -72,7 +72,17 @@ pub(crate) fn insert<A: Ip>(list: &mut Vec<Alias<A>>, route: Route<A>, place: Pl
     let start = list.partition_point(|alias| order(&alias.body) < order(&new.body));
     let end = list.partition_point(|alias| order(&alias.body) <= order(&new.body));
     let equals = list.get(start..end).unwrap_or_default();
-    if equals.iter().any(|alias| alias.body == new.body) {
+    // A replacement is of one certain entry, even where another looks the same: the kernel then has two, which may differ in
+    // what is not told. But when a nexthop object changes, all its routes are told of as replaced (nexthop_replace_notify).
+    let object = matches!(new.body.hops, Hops::Object(_));
+    let known = match place {
+        Place::Replace if !object => {
+            let at = if A::V6 { replaced_v6(equals, &new) } else { 0 };
+            equals.get(at).is_some_and(|alias| alias.body == new.body)
+        }
+        _ => equals.iter().any(|alias| alias.body == new.body),
+    };
+    if known {
         return Change::Nothing;
     }
     if A::V6 { insert_v6(list, start, end, new, place) } else { insert_v4(list, start, end, new, place) }
@@ -106,7 +116,7 @@ fn insert_v6<A: Ip>(
     let joins = can_join(&new.body);
     let same_kind = equals.iter().position(|alias| can_join(&alias.body) == joins);
     if place == Place::Replace && !equals.is_empty() {
-        let at = same_kind.unwrap_or(0);
+        let at = replaced_v6(equals, &new);
         if let Some(old) = equals.get_mut(at) {
             *old = new;
         }
@@ -130,6 +140,11 @@ fn insert_v6<A: Ip>(
     }
     *old = Alias { body: Arc::new(merged), group: None };
     Change::Resolve(start + at)
+}
+
+/// Which of its equals a new IPv6 route replaces: the first of its kind, else the first.
+fn replaced_v6<A: Ip>(equals: &[Alias<A>], new: &Alias<A>) -> usize {
+    equals.iter().position(|alias| can_join(&alias.body) == can_join(&new.body)).unwrap_or(0)
 }
 
 /// Can it be part of a multipath route? rt6_qualify_for_ecmp: a gateway, not from a router advertisement, no object.

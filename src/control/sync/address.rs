@@ -1,7 +1,7 @@
 //! The addresses of an interface, in the kernel's list order: source selection walks it.
 //!
-//! Invariant: `put4` and `put6` place an address as the kernel did before it told of it, so events alone keep the lists as a
-//! dump would show them. Pure list work; called by the mirror.
+//! Invariant: `put4` and `put6` place an address as the kernel did before it told of it. IPv4 events keep their order, so they alone
+//! keep the list as a dump would show it; IPv6 ones may not. Pure list work; called by the mirror.
 
 use std::net::{IpAddr, Ipv6Addr};
 

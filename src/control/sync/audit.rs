@@ -91,6 +91,9 @@ impl Doubts {
     }
 }
 
+/// Addresses by interface, in the kernel's order.
+type Addresses = BTreeMap<u32, (Vec<Addr4>, Vec<Addr6>)>;
+
 /// How many objects were compared, and the differences in words.
 type Found = Result<(usize, Vec<String>), SyncError>;
 
@@ -154,9 +157,10 @@ impl Mirror {
         Ok((count, found))
     }
 
-    fn check_addresses(&mut self, fix: bool) -> Found {
+    /// The addresses of each interface in a fresh dump, and how many there are.
+    fn dump_addresses(&mut self) -> Result<(usize, Addresses), SyncError> {
         let dump = self.requests.addresses()?;
-        let mut lists: BTreeMap<u32, (Vec<Addr4>, Vec<Addr6>)> =
+        let mut lists: Addresses =
             self.writer.draft().ifaces.iter().map(|iface| (iface.index, Default::default())).collect();
         for msg in &dump {
             // An address of a link that is not known yet comes again with the link.
@@ -164,6 +168,21 @@ impl Mirror {
             v4.extend(address::addr4(msg));
             v6.extend(address::addr6(msg));
         }
+        Ok((dump.len(), lists))
+    }
+
+    /// Brings IPv6 addresses into the kernel's order: duplicate address detection may tell of a later one first.
+    pub(super) fn order_addresses6(&mut self) -> Result<(), SyncError> {
+        for (index, (_, v6)) in self.dump_addresses()?.1 {
+            if self.writer.draft().ifaces.get(index).is_some_and(|iface| iface.addrs6 != v6) {
+                self.writer.update_iface(index, |iface| iface.addrs6 = v6);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_addresses(&mut self, fix: bool) -> Found {
+        let (count, lists) = self.dump_addresses()?;
         let mut found = Vec::new();
         for (index, (v4, v6)) in lists {
             let Some(iface) = self.writer.draft().ifaces.get(index) else { continue };
@@ -186,7 +205,7 @@ impl Mirror {
                 }
             }
         }
-        Ok((dump.len(), found))
+        Ok((count, found))
     }
 
     /// Sysctls are read anew once a second anyway: a difference is no error.

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use warren_fib::{FibError, Hop, Hops, NexthopBody, NexthopObject, Prefix, Route};
+use warren_fib::{FibError, Hops, NexthopBody, NexthopObject, Prefix, Route};
 
 use super::convert::{self, Addr};
 use super::{Mirror, SyncError, address, clock, sysctls, uncarried};
@@ -75,9 +75,15 @@ impl Mirror {
 
     /// A link is new or changed. Routes and next-hop objects go with its state in silence; the writer sees to that.
     pub(super) fn link(&mut self, link: LinkMsg) {
-        let before = self.writer.draft().ifaces.get(link.index).map(|i| (i.name.clone(), i.mtu, i.conf6.mtu));
+        let before = self.links.get(&link.index).cloned();
         let state = |link: &LinkMsg| (link.is_up(), link.is_running(), link.is_lower_up());
-        let was = self.links.get(&link.index).map(state);
+        let was = before.as_ref().map(state);
+        self.doomed6.retain(|(index, _)| *index != link.index);
+        if !link.is_up() && was.is_some_and(|(up, ..)| up) {
+            let iface = self.writer.draft().ifaces.get(link.index);
+            let addrs = iface.into_iter().flat_map(|iface| &iface.addrs6);
+            self.doomed6.extend(addrs.map(|a| (link.index, a.addr)));
+        }
         if was != Some(state(&link)) {
             self.disturbed.all = true;
             self.withdrawing = true;
@@ -86,9 +92,9 @@ impl Mirror {
         self.writer.set_link(link_info(&link));
         sysctls::take_arrays(&mut self.writer, &link);
         // Names in rules stand for other links now.
-        self.stale.rules |= before.as_ref().is_none_or(|(name, ..)| *name != link.name);
-        if let Some((_, mtu, mtu6)) = before.filter(|(_, mtu, _)| *mtu != link.mtu) {
-            self.mtu_changed(link.index, link.mtu, if mtu6 > 0 { mtu6 } else { i64::from(mtu) });
+        self.stale.rules |= before.as_ref().is_none_or(|before| before.name != link.name);
+        if let Some(before) = before.filter(|before| before.mtu != link.mtu) {
+            self.mtu_changed(link.index, link.mtu, before.mtu);
         }
         self.uncarried.link(&link);
         self.changes.links = true;
@@ -112,8 +118,9 @@ impl Mirror {
 
     fn address(&mut self, msg: &AddressMsg) {
         self.writer.update_iface(msg.index, |iface| address::put(iface, msg));
-        if msg.prefix.addr().is_ipv4() {
-            self.writer.set_addressed4(msg.index, true);
+        match msg.prefix.addr() {
+            IpAddr::V4(_) => self.writer.set_addressed4(msg.index, true),
+            IpAddr::V6(_) => self.stale.addresses6 = true,
         }
         self.stale.sysctls = true;
     }
@@ -156,12 +163,20 @@ impl Mirror {
     }
 
     fn route_gone<A: Addr>(&mut self, msg: &RouteMsg) {
-        let Some(route) = convert::route::<A>(msg, clock()) else { return };
+        let Some(mut route) = convert::route::<A>(msg, clock()) else { return };
         self.disturb(&route);
         self.changes.routes = true;
-        if A::V6 && !is_named(&self.writer.routes_at(route.table, route.dst), &route) {
-            // It went with its link already. As a request it might fit another route; a notification is exact.
-            return;
+        if A::V6 {
+            let routes = self.writer.routes_at(route.table, route.dst);
+            let mixed = routes.iter().filter(|r| r.metric == route.metric).count() > 1;
+            match named(routes, &route) {
+                Named::Whole(ours) => route = ours,
+                // Where the other legs stand among other routes of this metric is not told.
+                Named::Legs if mixed => self.rest.hurry(std::time::Duration::from_secs(1)),
+                Named::Legs => {}
+                // It went with its link already. As a request it might fit another route; a notification is exact.
+                Named::Nothing => return,
+            }
         }
         if let Err(error) = A::remove(&mut self.writer, &route) {
             self.failed(A::FAMILY, &error);
@@ -181,7 +196,7 @@ impl Mirror {
 
     /// Keeps in mind that a dump under way may show the old state of a prefix.
     fn disturb<A: Addr>(&mut self, route: &Route<A>) {
-        if self.pass.is_none() {
+        if !self.disturbed.wanted {
             return;
         }
         let (table, dst) = (route.table, route.dst);
@@ -231,11 +246,14 @@ impl Mirror {
         self.changes.routes = true;
     }
 
-    /// IPv6 routes with an MTU follow their link's: fib6_nh_mtu_change. `before` is the IPv6 MTU that the link had.
-    fn mtu_changed(&mut self, index: u32, mtu: u32, before: i64) {
+    /// IPv6 routes with an MTU follow their link's, if they have what IPv6 had there: fib6_nh_mtu_change. `before` is the link's
+    /// last MTU; the sysctl may be smaller.
+    fn mtu_changed(&mut self, index: u32, mtu: u32, before: u32) {
         if !self.mtus6 {
             return;
         }
+        let sysctl = self.writer.draft().ifaces.get(index).map_or(0, |iface| iface.conf6.mtu);
+        let smaller = u32::try_from(sysctl).ok().filter(|sysctl| *sysctl < before && *sysctl != mtu);
         let objects = self.writer.nexthops().collect::<Vec<_>>();
         let on_link = |id: u32| {
             let single = |o: &NexthopObject| matches!(&o.body, NexthopBody::Single(hop) if hop.oif == index);
@@ -253,18 +271,20 @@ impl Mirror {
                 Hops::Object(id) => route.mtu != 0 && on_link(*id),
                 Hops::None => false,
             };
-            let follows = route.mtu >= mtu || i64::from(route.mtu) == before;
+            let follows = route.mtu >= mtu || route.mtu == smaller.unwrap_or(before);
             if uses && route.mtu != 0 && !route.mtu_lock && follows {
                 route.mtu = mtu;
             }
         });
     }
 
-    /// IPv6 routes that prefer an address lose the preference with it: fib6_remove_prefsrc. Not while their own link
-    /// still has it, or for a global address any link; nor if the address goes because its link does (addrconf_ifdown).
+    /// IPv6 routes that prefer an address lose the preference with it: fib6_remove_prefsrc. Not while their own link still has it, or
+    /// for a global address any link; nor if the address goes because its link or IPv6 there does (addrconf_ifdown).
     fn prefsrc_gone(&mut self, index: u32, addr: Ipv6Addr) {
+        let doomed = self.doomed6.remove(&(index, addr));
         let iface = self.writer.draft().ifaces.get(index);
-        if !self.prefsrcs6.contains(&addr) || !iface.is_some_and(|i| i.up && sysctls::has_ipv6(&i.name)) {
+        let enabled = iface.is_some_and(|iface| sysctls::has_ipv6(&iface.name));
+        if doomed || !enabled || !self.prefsrcs6.contains(&addr) {
             return;
         }
         let with =
@@ -304,6 +324,9 @@ impl Mirror {
     /// Reads anew what events have made stale.
     pub(super) fn refresh(&mut self) -> Result<(), SyncError> {
         let stale = std::mem::take(&mut self.stale);
+        if stale.addresses6 {
+            self.stale.addresses6 = is_open(self.order_addresses6())?;
+        }
         if stale.sysctls {
             self.stale.sysctls = is_open(self.check_sysctls())?;
         }
@@ -325,15 +348,32 @@ impl Mirror {
     }
 }
 
-/// Whether one of these IPv6 routes has what a notification says is gone: all of it, or some legs.
-fn is_named<A: Addr>(routes: &[Route<A>], gone: &Route<A>) -> bool {
-    let leg = |hops: &[Hop], leg: &Hop| hops.iter().any(|hop| (hop.oif, hop.via) == (leg.oif, leg.via));
-    routes.iter().filter(|route| (route.metric, route.src) == (gone.metric, gone.src)).any(|route| {
-        match (&route.hops, &gone.hops) {
-            (Hops::List(have), Hops::List(gone)) => gone.iter().any(|hop| leg(have, hop)),
-            (have, gone) => have == gone,
-        }
-    })
+/// What an IPv6 notification says is gone.
+enum Named<A> {
+    /// This route, as the mirror has it: its MTU or preferred source may have changed in silence.
+    Whole(Route<A>),
+    /// Some legs of a route.
+    Legs,
+    Nothing,
+}
+
+/// Finds what is gone among the routes of its prefix.
+fn named<A: Addr>(mut routes: Vec<Route<A>>, gone: &Route<A>) -> Named<A> {
+    routes.retain(|route| (route.metric, route.src) == (gone.metric, gone.src));
+    let legs = |hops: &Hops| match hops {
+        Hops::List(hops) => hops.iter().map(|hop| (hop.oif, hop.via)).collect(),
+        Hops::None | Hops::Object(_) => Vec::new(),
+    };
+    let gone_legs = legs(&gone.hops);
+    let whole = |route: &Route<A>| match (&route.hops, &gone.hops) {
+        (Hops::List(_), Hops::List(_)) => route.kind == gone.kind && legs(&route.hops) == gone_legs,
+        (have, gone_hops) => route.kind == gone.kind && have == gone_hops,
+    };
+    if let Some(at) = routes.iter().position(whole) {
+        return Named::Whole(routes.swap_remove(at));
+    }
+    let some = |route: &Route<A>| legs(&route.hops).iter().any(|leg| gone_legs.contains(leg));
+    if routes.iter().any(some) { Named::Legs } else { Named::Nothing }
 }
 
 /// Whether a dump must be tried again: it was interrupted, or a message in it could not be read.

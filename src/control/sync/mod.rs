@@ -115,6 +115,7 @@ pub struct Status {
 /// What is read anew at the end of a batch.
 #[derive(Debug, Clone, Copy, Default)]
 struct Stale {
+    addresses6: bool,
     rules: bool,
     nexthops: bool,
     proxies: bool,
@@ -128,6 +129,8 @@ struct Disturbed {
     v6: AHashSet<(u32, Prefix<Ipv6Addr>)>,
     /// Something happened that removes routes in silence.
     all: bool,
+    /// A comparison is going on.
+    wanted: bool,
 }
 
 /// Numbers for [`Status`].
@@ -163,6 +166,8 @@ pub struct Mirror {
     withdrawing: bool,
     /// Source addresses that IPv6 routes prefer: their loss changes routes in silence.
     prefsrcs6: AHashSet<Ipv6Addr>,
+    /// IPv6 addresses that go because their link has gone down.
+    doomed6: AHashSet<(u32, Ipv6Addr)>,
     /// Some IPv6 route has an MTU, which changes with the link's in silence.
     mtus6: bool,
     changes: Changes,
@@ -211,6 +216,7 @@ impl Mirror {
             doubts: audit::Doubts::default(),
             withdrawing: false,
             prefsrcs6: AHashSet::new(),
+            doomed6: AHashSet::new(),
             mtus6: false,
             changes: Changes::default(),
             pass: None,

@@ -120,7 +120,7 @@ impl Mirror {
                 }
             }
         }
-        self.disturbed = super::Disturbed::default();
+        self.disturbed = super::Disturbed { wanted: true, ..Default::default() };
         let stage = Stage::Small(&Small::ALL);
         let audit = std::mem::take(&mut self.carried);
         Ok(Pass { load, stage, dumps: Socket::open()?, audit, failed: [false; 2] })
@@ -260,6 +260,7 @@ impl Mirror {
     }
 
     fn finish(&mut self, pass: Pass) {
+        self.disturbed = super::Disturbed::default();
         for (reason, failed) in self.reasons.routes.iter_mut().zip(pass.failed) {
             if !failed {
                 *reason = None;

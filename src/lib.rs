@@ -3,6 +3,7 @@
 //! Modules stand on floors; imports go downwards only (ARCHITECTURE.md, checked by `tests/layers.rs`).
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+pub mod cli;
 pub mod conform;
 pub mod control;
 pub mod drop;
@@ -16,5 +17,6 @@ pub mod state;
 pub mod stats;
 pub mod sys;
 pub mod sysctl;
+pub mod telemetry;
 pub mod wire;
 pub mod worker;

@@ -3,9 +3,9 @@
 //! Invariant: nothing that the kernel applies to forwarded packets is bypassed unless the user said so; an interface is
 //! taken whole or stays with the kernel. Called by `control::live` at start and on every change.
 
-use super::guard::foreign::{Family, Finding, What};
-use super::netlink::LinkMsg;
-use std::collections::BTreeMap;
+use super::guard::foreign::{self, Finding, What};
+use super::netlink::{Family, LinkMsg};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// `ARPHRD_ETHER`.
 const ETHERNET: u16 = 1;
@@ -30,7 +30,7 @@ pub struct Choice {
     /// What stays with the kernel for now, a line each; it is taken when the reason goes away.
     pub kept: Vec<String>,
     /// Families that stay with the kernel on all interfaces.
-    pub kept_families: Vec<Family>,
+    pub kept_families: BTreeSet<Family>,
 }
 
 /// A wish that cannot be fulfilled as long as the links are what they are. One line, with the cure.
@@ -133,9 +133,13 @@ pub fn choose(wish: &Wish, candidates: &[&LinkMsg], findings: &[Finding]) -> Cho
     let mut all_kept = false;
     for finding in findings.iter().filter(counts).filter(|f| f.interface.is_none()) {
         let whose = match finding.family {
-            Some(family) => {
-                choice.kept_families.push(family);
-                if family == Family::V4 { "IPv4" } else { "IPv6" }
+            Some(foreign::Family::V4) => {
+                choice.kept_families.insert(Family::V4);
+                "IPv4"
+            }
+            Some(foreign::Family::V6) => {
+                choice.kept_families.insert(Family::V6);
+                "IPv6"
             }
             None => {
                 all_kept = true;
@@ -144,8 +148,6 @@ pub fn choose(wish: &Wish, candidates: &[&LinkMsg], findings: &[Finding]) -> Cho
         };
         choice.kept.push(kept_line(whose, finding));
     }
-    choice.kept_families.sort();
-    choice.kept_families.dedup();
     all_kept |= choice.kept_families.len() == 2;
     for link in candidates {
         let mut mine = findings.iter().filter(counts).filter(|f| f.interface.as_ref() == Some(&link.name));
@@ -217,7 +219,7 @@ mod tests {
         assert_eq!(names(&chosen), ["r1", "br0", "r0.7"], "the upper one alone");
     }
 
-    fn finding(what: What, family: Option<Family>, interface: Option<&str>) -> Finding {
+    fn finding(what: What, family: Option<foreign::Family>, interface: Option<&str>) -> Finding {
         Finding { what, family, interface: interface.map(Into::into), line: "nftables chain x".into() }
     }
 
@@ -228,10 +230,14 @@ mod tests {
         let pick = |bypass: &[What], findings: &[Finding]| {
             let choice =
                 choose(&Wish { bypass: bypass.to_vec(), ..wish(&[]) }, &[r0, &all[2], &down], findings);
-            (choice.take.into_values().collect::<Vec<_>>().join(" "), choice.kept_families, choice.kept.len())
+            (
+                choice.take.into_values().collect::<Vec<_>>().join(" "),
+                Vec::from_iter(choice.kept_families),
+                choice.kept.len(),
+            )
         };
-        let v4 = finding(What::Firewall, Some(Family::V4), None);
-        let v6 = finding(What::Ipsec, Some(Family::V6), None);
+        let v4 = finding(What::Firewall, Some(foreign::Family::V4), None);
+        let v6 = finding(What::Ipsec, Some(foreign::Family::V6), None);
         let on_r0 = finding(What::Tc, None, Some("r0"));
         assert_eq!(pick(&[], &[]), ("r0 r1".into(), vec![], 1), "r7 is down");
         assert_eq!(pick(&[], std::slice::from_ref(&v4)), ("r0 r1".into(), vec![Family::V4], 2));

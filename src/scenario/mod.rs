@@ -2,11 +2,13 @@
 
 pub mod derive;
 mod file;
+pub mod frames;
 mod links;
 mod load;
 pub mod player;
 mod routes;
 mod rules;
+pub mod snapshot;
 pub mod sysctl;
 
 pub use file::{

@@ -48,6 +48,8 @@ pub struct LinkInfo {
 pub struct Writer {
     fib: warren_fib::Writer,
     draft: State,
+    /// The draft differs, or may differ, from what is published.
+    changed: bool,
     shared: Arc<Shared>,
     /// Replaced snapshots that a worker may still hold: freed here, never on a worker.
     retired: Vec<Arc<State>>,
@@ -86,6 +88,7 @@ impl Writer {
         let writer = Writer {
             fib,
             draft,
+            changed: false,
             shared: Arc::clone(&shared),
             retired: Vec::new(),
             slots: AHashMap::new(),
@@ -104,7 +107,14 @@ impl Writer {
 
     /// The snapshot that is being prepared, to change what no other method covers.
     pub fn draft_mut(&mut self) -> &mut State {
+        self.changed = true;
         &mut self.draft
+    }
+
+    /// Whether there is something for [`publish`](Writer::publish); routes and neighbours need only
+    /// [`publish_routes`](Writer::publish_routes).
+    pub fn changed(&self) -> bool {
+        self.changed
     }
 
     /// Adds an interface, or changes what its link says; a new one starts with the `default` sysctls.
@@ -126,13 +136,15 @@ impl Writer {
         (iface.slot, iface.name, iface.kind, iface.mac) = (slot, link.name, link.kind, link.mac);
         (iface.mtu, iface.up, iface.carrier) = (link.mtu, link.up, link.carrier);
         let index = link.index;
-        self.draft.ifaces.set(iface);
+        if self.draft.ifaces.get(index) != Some(&iface) {
+            self.draft_mut().ifaces.set(iface);
+        }
         self.link_to_fib(index);
     }
 
     /// Removes an interface with everything on it.
     pub fn remove_link(&mut self, index: u32) {
-        self.draft.ifaces.remove(index);
+        self.draft_mut().ifaces.remove(index);
         self.fib.remove_link(index);
     }
 
@@ -151,7 +163,7 @@ impl Writer {
 
     /// Changes an interface's addresses, groups, sysctls. False if there is none with this index.
     pub fn update_iface(&mut self, index: u32, change: impl FnOnce(&mut Iface)) -> bool {
-        let found = self.draft.ifaces.update(index, change);
+        let found = self.draft_mut().ifaces.update(index, change);
         if found {
             self.link_to_fib(index);
         }
@@ -171,8 +183,8 @@ impl Writer {
     fn insert<A: Locals>(&mut self, route: Route<A>, place: Place) -> Result<(), StateError> {
         let (key, left) = ((route.dst, route.table), is_left(&route));
         self.fib.insert(route, place)?;
-        if left {
-            A::locals(self).insert(key);
+        if left && A::locals(self).insert(key) {
+            self.changed = true;
         }
         // What was replaced may have been the reason.
         self.settle_locals(key);
@@ -206,8 +218,8 @@ impl Writer {
         routes: &[Route<A>],
     ) -> Result<(), StateError> {
         self.fib.set_routes(table, dst, routes)?;
-        if routes.iter().any(is_left) {
-            A::locals(self).insert((dst, table));
+        if routes.iter().any(is_left) && A::locals(self).insert((dst, table)) {
+            self.changed = true;
         }
         self.settle_locals((dst, table));
         Ok(())
@@ -217,6 +229,7 @@ impl Writer {
     fn settle_locals<A: Locals>(&mut self, key: (Prefix<A>, u32)) {
         if A::locals(self).contains(&key) && !self.fib.routes_at(key.1, key.0).iter().any(is_left) {
             A::locals(self).remove(&key);
+            self.changed = true;
         }
     }
 
@@ -293,17 +306,18 @@ impl Writer {
             // Linux: fib_unmerge. It stays so when the rules go again.
             self.fib.merge_local_main(false)?;
         }
-        self.draft.rules4 = rules;
+        self.draft_mut().rules4 = rules;
         Ok(())
     }
 
     /// Replaces all IPv6 rules.
     pub fn set_rules6(&mut self, rules: Vec<Rule<Ipv6Addr>>) {
-        self.draft.rules6 = Rules::new(rules);
+        self.draft_mut().rules6 = Rules::new(rules);
     }
 
     /// Replaces the destinations that are left to the kernel besides those with local routes.
     pub fn set_extra_left(&mut self, v4: Vec<Prefix<Ipv4Addr>>, v6: Vec<Prefix<Ipv6Addr>>) {
+        self.changed |= (&v4, &v6) != (&self.extra4, &self.extra6);
         (self.extra4, self.extra6) = (v4, v6);
     }
 
@@ -319,9 +333,10 @@ impl Writer {
     pub fn withdraw(&mut self, budget: usize) -> bool {
         let more = self.fib.withdraw(budget);
         if !more {
-            let fib = &self.fib;
+            let (fib, before) = (&self.fib, (self.local4.len(), self.local6.len()));
             self.local4.retain(|&(dst, table)| fib.routes_at(table, dst).iter().any(is_left));
             self.local6.retain(|&(dst, table)| fib.routes_at(table, dst).iter().any(is_left));
+            self.changed |= before != (self.local4.len(), self.local6.len());
         }
         more
     }
@@ -331,6 +346,7 @@ impl Writer {
         self.draft.left = self.left();
         self.draft.own4 = own4(&self.draft);
         self.draft.generation += 1;
+        self.changed = false;
         let old = self.shared.state.swap(Arc::new(self.draft.clone()));
         self.retired.push(old);
         self.fib.publish();

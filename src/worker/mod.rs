@@ -158,8 +158,8 @@ impl Worker {
     /// Gives back what control wants and what is of no more use, as far as control has room.
     fn give_back(&mut self, empty: bool) -> Round {
         while let Some(tx) = self.ways.unused.pop() {
-            if let Err(News::Unused(tx)) = self.desk.tell(News::Unused(tx)) {
-                self.ways.unused.push(tx);
+            if let Err(News::Unused(tx)) = self.desk.tell(News::Unused(Box::new(tx))) {
+                self.ways.unused.push(*tx);
                 break;
             }
         }

@@ -14,7 +14,7 @@ use ahash::AHashMap;
 pub(super) struct Ways {
     halves: AHashMap<u32, Box<Tx>>,
     /// Halves that control is to close.
-    pub(super) unused: Vec<Box<Tx>>,
+    pub(super) unused: Vec<Tx>,
     /// Interfaces of the batch in hand; kept for its memory.
     oifs: Vec<u32>,
 }
@@ -26,7 +26,7 @@ impl Ways {
             Some(tx) => self.halves.insert(index, tx),
             None => self.halves.remove(&index),
         };
-        self.unused.extend(old);
+        self.unused.extend(old.map(|tx| *tx));
     }
 
     /// Sends the outputs, in their order on each interface, and forgets them. O(outputs x interfaces they leave by).

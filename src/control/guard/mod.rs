@@ -76,6 +76,11 @@ enum Backend {
     Nft(Nft),
 }
 
+/// Whether a guard of any process stands on the interface. Those of nftables are not seen, nor any where BPF may not be asked.
+pub fn stands_on(ifindex: u32) -> Result<bool, GuardError> {
+    tcx::stands_on(ifindex)
+}
+
 impl Guard {
     /// Prepares a guard that leaves `left` to the kernel and is attached nowhere: by tcx, or by nftables where that cannot
     /// be had. It guards nothing before the first [`renew`](Self::renew).

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::GuardError;
-use crate::sys::bpf::{Hook, Link, Map, MapKind, Program, ProgramKind, programs_at};
+use crate::sys::bpf::{Hook, Link, Map, MapKind, Program, ProgramKind, program_name, programs_at};
 use words::WORDS;
 
 /// The name of the program in the kernel; how warren knows its own programs from foreign ones.
@@ -108,6 +108,16 @@ impl Tcx {
             IpNet::V4(net) => (&self.left4, [&bits[..], &net.network().octets()].concat()),
             IpNet::V6(net) => (&self.left6, [&bits[..], &net.network().octets()].concat()),
         }
+    }
+}
+
+/// See [`super::stands_on`].
+pub(super) fn stands_on(ifindex: u32) -> Result<bool, GuardError> {
+    match programs_at(Hook::TcxIngress, ifindex) {
+        Ok(ids) => Ok(ids.into_iter().any(|id| program_name(id).is_ok_and(|name| name == PROGRAM))),
+        // No tcx in this kernel, no right to ask, or no such interface any more.
+        Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EPERM | libc::ENODEV)) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod derive;
 mod file;
+pub mod frames;
 mod links;
 mod load;
 pub mod player;

@@ -154,7 +154,7 @@ impl Player {
     }
 
     /// Lets time run up to `time`.
-    fn until<O: Observer>(&mut self, time: u64, observer: &mut O, sink: &mut impl FnMut(Departure<'_>)) {
+    pub fn until<O: Observer>(&mut self, time: u64, observer: &mut O, sink: &mut impl FnMut(Departure<'_>)) {
         while let Some(&(due, link, next)) = self.failing.first().filter(|(due, ..)| *due <= time) {
             self.failing.pop_first();
             let failed = Neighbour { lladdr: [0; 6], state: Nud::FAILED };

@@ -71,7 +71,7 @@ impl Live {
                         (self.parts.say)(&error.to_string());
                         self.give_back(index)?;
                     }
-                    let last = self.taken.get_mut(&index).is_some_and(|taken| taken.returned(rx));
+                    let last = self.taken.get_mut(&index).is_some_and(|taken| taken.returned(*rx));
                     if last {
                         self.given_back(index)?;
                     }

@@ -117,6 +117,8 @@ pub struct Live {
     told: BTreeSet<String>,
     /// Families that stay with the kernel.
     kept_families: BTreeSet<Family>,
+    /// What the mirror has gathered waits for a worker.
+    unpublished: bool,
     /// Interfaces are to be looked at again.
     look: bool,
     looked: Instant,
@@ -142,6 +144,7 @@ impl Live {
             ways: BTreeSet::new(),
             told: BTreeSet::new(),
             kept_families: BTreeSet::new(),
+            unpublished: false,
             look: true,
             looked: Instant::now(),
             renewed: Instant::now(),
@@ -236,11 +239,14 @@ impl Live {
         self.told = lines;
     }
 
-    /// Publishes what the mirror has gathered, in step with the guard.
+    /// Publishes what the mirror has gathered, in step with the guard; later if a worker is stuck.
     fn publish(&mut self) -> Result<(), LiveError> {
-        self.grip.before_publishing(&self.parts.mirror.writer().left())?;
-        self.parts.mirror.publish();
-        self.grip.after_publishing(&self.parts.crew)?;
+        let left = self.parts.mirror.writer().left();
+        self.unpublished = !self.grip.before_publishing(&left, &self.parts.crew)?;
+        if !self.unpublished {
+            self.parts.mirror.publish();
+            self.grip.after_publishing(&self.parts.crew)?;
+        }
         Ok(())
     }
 }

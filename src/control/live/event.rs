@@ -95,7 +95,7 @@ impl Live {
 
     fn follow_kernel(&mut self) -> Result<(), LiveError> {
         let Changes { snapshot, neighbours, links, .. } = self.parts.mirror.handle()?;
-        if snapshot {
+        if snapshot || self.unpublished {
             self.publish()?;
         }
         if neighbours {

@@ -113,12 +113,22 @@ pub(super) fn repair<A: Addr>(
 /// Compares what the mirror has with what a dump shows.
 pub(super) fn compare<A: Addr>(have: &[Route<A>], dumped: &[Route<A>]) -> Compared {
     let have: Vec<&Route<A>> = have.iter().filter(|route| !may_be_hidden(route, have, dumped)).collect();
-    let ageless = |route: &Route<A>| Route { expires: 0, ..route.clone() };
-    if have.len() != dumped.len() || have.iter().zip(dumped).any(|(a, b)| ageless(a) != ageless(b)) {
+    if have.len() != dumped.len() || have.iter().zip(dumped).any(|(a, b)| lasting(a) != lasting(b)) {
         return Compared::Different;
     }
     let aged = have.iter().zip(dumped).any(|(a, b)| a.expires.abs_diff(b.expires) > DRIFT);
     if aged { Compared::Aged } else { Compared::Same }
+}
+
+/// What can be compared: not the end of its life, nor the weight of an IPv6 route's only leg, which dumps do not show.
+fn lasting<A: Addr>(route: &Route<A>) -> Route<A> {
+    let mut route = Route { expires: 0, ..route.clone() };
+    if let Hops::List(hops) = &mut route.hops
+        && let ([hop], true) = (hops.as_mut_slice(), A::V6)
+    {
+        hop.weight = 1;
+    }
+    route
 }
 
 /// The kernel's IPv6 dump leaves out a route without gateway that lies between the legs of a multipath route of its metric
@@ -128,9 +138,9 @@ fn may_be_hidden<A: Addr>(route: &Route<A>, have: &[Route<A>], dumped: &[Route<A
         Hops::List(hops) => hops.len(),
         Hops::None | Hops::Object(_) => 0,
     };
-    let on_link = |route: &Route<A>| matches!(&route.hops, Hops::List(hops) if hops.iter().all(|hop| hop.via.is_none()));
+    let gateway = matches!(&route.hops, Hops::List(hops) if hops.iter().any(|hop| hop.via.is_some()));
     A::V6
-        && on_link(route)
+        && !gateway
         && !dumped.contains(route)
         && have.iter().any(|other| other.metric == route.metric && other.src == route.src && legs(other) > 1)
 }

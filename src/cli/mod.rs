@@ -76,7 +76,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(is_closed_pipe) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("warren: {error:#}");
+            eprintln!("warren: {}", one_line(&error));
             if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
@@ -86,6 +86,17 @@ pub fn main() -> ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[error("{0} (see `warren help`)")]
 struct Usage(String);
+
+/// The error with its causes. Most of our errors name their cause themselves, so that is not said again.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
 
 /// Who reads our output has seen enough, as `head` does.
 fn is_closed_pipe(error: &io::Error) -> bool {

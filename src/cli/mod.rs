@@ -4,6 +4,7 @@
 //! stderr. Everything that prints takes `--json`: one object on one line. Called by `main`.
 
 mod completions;
+mod conform;
 mod counters;
 pub mod demo;
 mod explain;
@@ -28,6 +29,7 @@ Examples:
   warren replay in.pcapng -s box.toml --loop 1000      how fast
   warren explain in.pcapng -s box.toml --packet 3      one packet, step by step
   warren route get 2001:db8:a::1 iif p0 -s box.toml    where it would go, and why
+  warren conform --generate 5000                       does it do what this kernel does?
   warren snapshot -o box.toml                          this box as a scenario
 
 A scenario (-s) describes a box in TOML, in the words of iproute2. Offline commands know of no other box.";
@@ -48,6 +50,7 @@ enum Command {
     Replay(replay::Args),
     Explain(explain::Args),
     Route(route::Args),
+    Conform(conform::Args),
     Snapshot(snapshot::Args),
     Completions(completions::Args),
 }
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Route(args) => route::run(&args),
+        Command::Conform(args) => conform::run(&args),
         Command::Snapshot(args) => snapshot::run(&args),
         Command::Completions(args) => completions::run(&args),
     };

@@ -121,10 +121,6 @@ impl Lab {
         self.follow();
         let audit = self.mirror.audit_now().unwrap();
         assert!(audit.checked > 0);
-        if audit.repaired > 0 {
-            println!("{}{}", ip_output("-d route show table all"), ip_output("-o addr"));
-            println!("{}", ip_output("-o link"));
-        }
         assert_eq!(audit.repaired, 0, "after {after}:\n{}", audit.differences.join("\n"));
         self.mirror.publish();
     }

@@ -142,15 +142,15 @@ impl Mirror {
                 pass.stage = Stage::Routes4(Sweep::new(pass.load));
             }
             Stage::Routes4(sweep) => {
-                let slice = Slice { load: pass.load, dumps: &mut pass.dumps, audit: &mut pass.audit };
-                if self.slice(sweep, slice, &mut pass.failed)? {
+                let mut slice = Slice { load: pass.load, dumps: &mut pass.dumps, audit: &mut pass.audit };
+                if self.slice(sweep, &mut slice, &mut pass.failed)? {
                     pass.dumps.begin_routes(Family::V6)?;
                     pass.stage = Stage::Routes6(Sweep::new(pass.load));
                 }
             }
             Stage::Routes6(sweep) => {
-                let slice = Slice { load: pass.load, dumps: &mut pass.dumps, audit: &mut pass.audit };
-                return self.slice(sweep, slice, &mut pass.failed);
+                let mut slice = Slice { load: pass.load, dumps: &mut pass.dumps, audit: &mut pass.audit };
+                return self.slice(sweep, &mut slice, &mut pass.failed);
             }
         }
         Ok(false)
@@ -160,7 +160,7 @@ impl Mirror {
     fn slice<A: Addr>(
         &mut self,
         sweep: &mut Sweep<A>,
-        slice: Slice<'_>,
+        slice: &mut Slice<'_>,
         failed: &mut [bool; 2],
     ) -> Result<bool, SyncError> {
         let mut errors = Vec::new();

@@ -3,6 +3,8 @@
 //! Modules stand on floors; imports go downwards only (ARCHITECTURE.md, checked by `tests/layers.rs`).
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+pub mod cli;
+pub mod conform;
 pub mod control;
 pub mod drop;
 pub mod forward;
@@ -17,3 +19,4 @@ pub mod stats;
 pub mod sys;
 pub mod sysctl;
 pub mod wire;
+pub mod worker;

@@ -1,2 +1,5 @@
 //! The one binary: hands the command line to `cli` and turns its result into an exit code.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    warren::cli::main()
+}

@@ -82,7 +82,7 @@ counters! {
     /// What warren counts about itself; the kernel has no such counters.
     Own {
         FastPackets FullPackets LeftPackets HeldPackets HeldReleased HeldDropped RepliesSent RepliesUnsent
-        ResolveAsked LimitReused ScratchFull TxFailed RxTruncated
+        ResolveAsked LimitReused ScratchFull TxFailed RxTruncated LapsedFrames
     }
 }
 

@@ -51,9 +51,23 @@ fn body<A: Ip>(route: Route<A>) -> Arc<Route<A>> {
     Arc::new(Route { dst: Prefix::ANY, ..route })
 }
 
+/// An entry whose group is known already.
+pub(crate) fn alias<A: Ip>(route: &Route<A>, group: Option<GroupId>) -> Alias<A> {
+    Alias { body: body(route.clone()), group }
+}
+
+/// What the list is ordered by; equals keep their place.
+fn order<A: Ip>(r: &Route<A>) -> impl Ord + use<A> {
+    (Reverse(r.src.len()), r.src.addr(), Reverse(r.tos), r.metric)
+}
+
+/// Brings a list into order; equals keep theirs.
+pub(crate) fn sort<A: Ip>(list: &mut [Alias<A>]) {
+    list.sort_by_key(|alias| order(&alias.body));
+}
+
 /// Puts `route` into the list.
 pub(crate) fn insert<A: Ip>(list: &mut Vec<Alias<A>>, route: Route<A>, place: Place) -> Change {
-    let order = |r: &Route<A>| (Reverse(r.src.len()), r.src.addr(), Reverse(r.tos), r.metric);
     let new = Alias { body: body(route), group: None };
     let start = list.partition_point(|alias| order(&alias.body) < order(&new.body));
     let end = list.partition_point(|alias| order(&alias.body) <= order(&new.body));

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 mod family;
+mod list;
 mod nexthops;
 
 pub(crate) use family::Family;
@@ -114,7 +115,7 @@ impl Writer {
         self.nexthops.set_link(link, Out { state: &self.state, limbo: &self.limbo });
     }
 
-    /// Notes whether an interface has an IPv4 address. With the last one all IPv4 routes through it go, except local ones,
+    /// Notes whether an interface has an IPv4 address. With the last one all IPv4 routes through it go, local ones too,
     /// and nothing announces it. An interface that was never named counts as having one.
     pub fn set_addressed4(&mut self, index: u32, addressed: bool) {
         self.nexthops.set_addressed4(index, addressed, Out { state: &self.state, limbo: &self.limbo });

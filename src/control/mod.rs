@@ -1,4 +1,9 @@
 //! The control thread: mirrors the kernel, takes over forwarding and gives it back. Floor 4, never touches frames.
 
+pub mod choose;
+pub mod crew;
+pub mod grip;
 pub mod guard;
+
 pub mod netlink;
+pub mod sync;

@@ -9,6 +9,7 @@
 pub mod afpacket;
 pub mod capture;
 pub mod memory;
+pub mod post;
 pub mod tap;
 #[cfg(test)]
 mod testnet;
@@ -218,7 +219,7 @@ fn vlan(bytes: &[u8]) -> Option<u16> {
 }
 
 /// The metadata of a frame whose link-layer facts stand in its own bytes.
-fn meta(iif: u32, mac: [u8; 6], bytes: &[u8], offload: Offload, wire_len: u32) -> Meta {
+pub fn meta(iif: u32, mac: [u8; 6], bytes: &[u8], offload: Offload, wire_len: u32) -> Meta {
     Meta { iif, pkt_type: pkt_type(bytes, mac), vlan: vlan(bytes), offload, wire_len }
 }
 

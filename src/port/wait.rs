@@ -63,9 +63,15 @@ impl Waker {
         }
     }
 
-    /// Takes a pending wake-up; false if there was none.
-    fn take(&self) -> bool {
+    /// Takes a pending wake-up; false if there was none. For who polls the descriptor beside others.
+    pub fn take(&self) -> bool {
         read(&self.fd, &mut [0; 8]).is_ok()
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

@@ -1,8 +1,20 @@
-//! A box's state as a file: read, loaded into the published state, written from a live box. Floor 5.
+//! A box's state as a file: read, loaded into the published state, played, written from a live box. Floor 5.
 
+pub mod derive;
 mod file;
+pub mod frames;
+mod links;
+mod load;
+pub mod player;
+mod routes;
+mod rules;
+pub mod sysctl;
 
 pub use file::{
     Address, GroupMember, Hop, Link, Neighbour, Nexthop, Route, RouteList, Rule, Scenario, ScenarioError,
     Value,
 };
+pub use links::default_mac;
+pub use load::Loaded;
+pub use routes::resilient_buckets;
+pub use rules::protocol;

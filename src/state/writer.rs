@@ -48,6 +48,8 @@ pub struct LinkInfo {
 pub struct Writer {
     fib: warren_fib::Writer,
     draft: State,
+    /// The draft differs, or may differ, from what is published.
+    changed: bool,
     shared: Arc<Shared>,
     /// Replaced snapshots that a worker may still hold: freed here, never on a worker.
     retired: Vec<Arc<State>>,
@@ -86,6 +88,7 @@ impl Writer {
         let writer = Writer {
             fib,
             draft,
+            changed: false,
             shared: Arc::clone(&shared),
             retired: Vec::new(),
             slots: AHashMap::new(),
@@ -104,7 +107,14 @@ impl Writer {
 
     /// The snapshot that is being prepared, to change what no other method covers.
     pub fn draft_mut(&mut self) -> &mut State {
+        self.changed = true;
         &mut self.draft
+    }
+
+    /// Whether there is something for [`publish`](Writer::publish); routes and neighbours need only
+    /// [`publish_routes`](Writer::publish_routes).
+    pub fn changed(&self) -> bool {
+        self.changed
     }
 
     /// Adds an interface, or changes what its link says; a new one starts with the `default` sysctls.
@@ -126,13 +136,15 @@ impl Writer {
         (iface.slot, iface.name, iface.kind, iface.mac) = (slot, link.name, link.kind, link.mac);
         (iface.mtu, iface.up, iface.carrier) = (link.mtu, link.up, link.carrier);
         let index = link.index;
-        self.draft.ifaces.set(iface);
+        if self.draft.ifaces.get(index) != Some(&iface) {
+            self.draft_mut().ifaces.set(iface);
+        }
         self.link_to_fib(index);
     }
 
     /// Removes an interface with everything on it.
     pub fn remove_link(&mut self, index: u32) {
-        self.draft.ifaces.remove(index);
+        self.draft_mut().ifaces.remove(index);
         self.fib.remove_link(index);
     }
 
@@ -151,7 +163,7 @@ impl Writer {
 
     /// Changes an interface's addresses, groups, sysctls. False if there is none with this index.
     pub fn update_iface(&mut self, index: u32, change: impl FnOnce(&mut Iface)) -> bool {
-        let found = self.draft.ifaces.update(index, change);
+        let found = self.draft_mut().ifaces.update(index, change);
         if found {
             self.link_to_fib(index);
         }
@@ -169,14 +181,56 @@ impl Writer {
     }
 
     fn insert<A: Locals>(&mut self, route: Route<A>, place: Place) -> Result<(), StateError> {
-        let key = (route.dst, route.table);
-        let left =
-            route.encap || matches!(route.kind, RouteType::Local | RouteType::Broadcast | RouteType::Anycast);
+        let (key, left) = ((route.dst, route.table), is_left(&route));
         self.fib.insert(route, place)?;
-        if left {
-            A::locals(self).insert(key);
+        if left && A::locals(self).insert(key) {
+            self.changed = true;
         }
+        // What was replaced may have been the reason.
+        self.settle_locals(key);
         Ok(())
+    }
+
+    /// Makes these routes all that an IPv4 prefix of a table holds; equal keys stay in the order given.
+    pub fn set_routes4(
+        &mut self,
+        table: u32,
+        dst: Prefix<Ipv4Addr>,
+        routes: &[Route<Ipv4Addr>],
+    ) -> Result<(), StateError> {
+        self.set_routes(table, dst, routes)
+    }
+
+    /// Makes these routes all that an IPv6 prefix of a table holds; equal keys stay in the order given.
+    pub fn set_routes6(
+        &mut self,
+        table: u32,
+        dst: Prefix<Ipv6Addr>,
+        routes: &[Route<Ipv6Addr>],
+    ) -> Result<(), StateError> {
+        self.set_routes(table, dst, routes)
+    }
+
+    fn set_routes<A: Locals>(
+        &mut self,
+        table: u32,
+        dst: Prefix<A>,
+        routes: &[Route<A>],
+    ) -> Result<(), StateError> {
+        self.fib.set_routes(table, dst, routes)?;
+        if routes.iter().any(is_left) && A::locals(self).insert((dst, table)) {
+            self.changed = true;
+        }
+        self.settle_locals((dst, table));
+        Ok(())
+    }
+
+    /// Takes a prefix from those left to the kernel if no route of it is a reason any more.
+    fn settle_locals<A: Locals>(&mut self, key: (Prefix<A>, u32)) {
+        if A::locals(self).contains(&key) && !self.fib.routes_at(key.1, key.0).iter().any(is_left) {
+            A::locals(self).remove(&key);
+            self.changed = true;
+        }
     }
 
     /// Removes a route as the kernel finds it; false if there is none.
@@ -191,13 +245,43 @@ impl Writer {
 
     fn remove<A: Locals>(&mut self, route: &Route<A>) -> Result<bool, StateError> {
         let found = self.fib.remove(route)?;
-        A::locals(self).remove(&(route.dst, route.table));
+        self.settle_locals((route.dst, route.table));
         Ok(found)
     }
 
     /// Every route, as the kernel has them.
     pub fn routes<A: Ip>(&self) -> impl Iterator<Item = Route<A>> {
         self.fib.routes::<A>()
+    }
+
+    /// What a prefix holds, in the kernel's order.
+    pub fn routes_at<A: Ip>(&self, table: u32, dst: Prefix<A>) -> Vec<Route<A>> {
+        self.fib.routes_at(table, dst)
+    }
+
+    /// Every table and prefix that holds a route, by table, then address.
+    pub fn prefixes<A: Ip>(&self) -> impl Iterator<Item = (u32, Prefix<A>)> {
+        self.fib.prefixes()
+    }
+
+    /// How many routes a family has. Linear in that number.
+    pub fn count<A: Ip>(&self) -> usize {
+        self.fib.count::<A>()
+    }
+
+    /// All nexthop objects by rising id.
+    pub fn nexthops(&self) -> impl Iterator<Item = NexthopObject> {
+        self.fib.nexthops()
+    }
+
+    /// All neighbours that are known, in no order.
+    pub fn neighbours(&self) -> impl Iterator<Item = (u32, IpAddr, Neighbour)> {
+        self.fib.neighbours()
+    }
+
+    /// Notes whether an interface has an IPv4 address: with the last one all IPv4 routes through it go in silence.
+    pub fn set_addressed4(&mut self, index: u32, addressed: bool) {
+        self.fib.set_addressed4(index, addressed);
     }
 
     /// Adds or replaces a nexthop object.
@@ -215,23 +299,25 @@ impl Writer {
         self.fib.set_neighbour(oif, addr, neighbour);
     }
 
-    /// Replaces all IPv4 rules. While they are the kernel's own, tables local and main answer as one.
+    /// Replaces all IPv4 rules. As long as they have always been the kernel's own, tables local and main answer as one.
     pub fn set_rules4(&mut self, rules: Vec<Rule<Ipv4Addr>>) -> Result<(), StateError> {
         let rules = Rules::new(rules);
-        if rules.custom() != self.draft.rules4.custom() {
-            self.fib.merge_local_main(!rules.custom())?;
+        if rules.custom() {
+            // Linux: fib_unmerge. It stays so when the rules go again.
+            self.fib.merge_local_main(false)?;
         }
-        self.draft.rules4 = rules;
+        self.draft_mut().rules4 = rules;
         Ok(())
     }
 
     /// Replaces all IPv6 rules.
     pub fn set_rules6(&mut self, rules: Vec<Rule<Ipv6Addr>>) {
-        self.draft.rules6 = Rules::new(rules);
+        self.draft_mut().rules6 = Rules::new(rules);
     }
 
     /// Replaces the destinations that are left to the kernel besides those with local routes.
     pub fn set_extra_left(&mut self, v4: Vec<Prefix<Ipv4Addr>>, v6: Vec<Prefix<Ipv6Addr>>) {
+        self.changed |= (&v4, &v6) != (&self.extra4, &self.extra6);
         (self.extra4, self.extra6) = (v4, v6);
     }
 
@@ -245,7 +331,14 @@ impl Writer {
 
     /// Removes routes that died with their link, a slice at a time; true while more is to do.
     pub fn withdraw(&mut self, budget: usize) -> bool {
-        self.fib.withdraw(budget)
+        let more = self.fib.withdraw(budget);
+        if !more {
+            let (fib, before) = (&self.fib, (self.local4.len(), self.local6.len()));
+            self.local4.retain(|&(dst, table)| fib.routes_at(table, dst).iter().any(is_left));
+            self.local6.retain(|&(dst, table)| fib.routes_at(table, dst).iter().any(is_left));
+            self.changed |= before != (self.local4.len(), self.local6.len());
+        }
+        more
     }
 
     /// Makes the draft what workers read from their next batch on.
@@ -253,6 +346,7 @@ impl Writer {
         self.draft.left = self.left();
         self.draft.own4 = own4(&self.draft);
         self.draft.generation += 1;
+        self.changed = false;
         let old = self.shared.state.swap(Arc::new(self.draft.clone()));
         self.retired.push(old);
         self.fib.publish();
@@ -269,6 +363,11 @@ impl Writer {
         self.retired.retain(|s| Arc::strong_count(s) > 1);
         self.fib.publish();
     }
+}
+
+/// Whether a route leaves its destinations to the kernel.
+fn is_left<A>(route: &Route<A>) -> bool {
+    route.encap || matches!(route.kind, RouteType::Local | RouteType::Broadcast | RouteType::Anycast)
 }
 
 fn own4(state: &State) -> AHashSet<Ipv4Addr> {

@@ -40,6 +40,10 @@ fn it_stands_aside_one_second_after_the_last_renewal() {
             assert!(gate.passes(&transit), "{form}: renewed more than a second ago");
             guard.renew().unwrap();
             assert!(!gate.passes(&transit), "{form}: renewed again");
+            guard.stand_aside().unwrap();
+            assert!(gate.passes(&transit), "{form}: told to stand aside");
+            guard.renew().unwrap();
+            assert!(!gate.passes(&transit), "{form}: and to come back");
             drop(guard);
             assert!(gate.passes(&transit), "{form}: dropped");
             assert_eq!(traces(), 0, "{form}");

@@ -70,6 +70,31 @@ impl<A: Ip> Family<A> {
         Ok(true)
     }
 
+    /// Makes `routes` what the prefix holds.
+    pub(super) fn set(
+        &mut self,
+        table: u32,
+        dst: Prefix<A>,
+        routes: &[Route<A>],
+        nexthops: &mut Nexthops,
+        out: Out<'_>,
+    ) -> Result<(), FibError> {
+        let mut list = Vec::with_capacity(routes.len());
+        let mut done = Ok(());
+        for route in routes {
+            match nexthops.resolve(route, dst, out) {
+                Ok(group) => list.push(aliases::alias(route, group)),
+                Err(error) => done = Err(error),
+            }
+        }
+        aliases::sort(&mut list);
+        let groups: Vec<_> = list.iter().filter_map(|alias| alias.group).collect();
+        let done = done.and_then(|()| self.commit(table, dst, list, nexthops, out));
+        // From here on the path set keeps the groups, if there is one.
+        groups.into_iter().for_each(|group| nexthops.release(group, out));
+        done
+    }
+
     /// What a prefix holds, without what the kernel has flushed already and the sweep has not.
     fn live(&self, table: u32, dst: Prefix<A>, nexthops: &Nexthops) -> Vec<Alias<A>> {
         let list = self.rib.aliases(table, dst).iter();

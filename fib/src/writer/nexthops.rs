@@ -17,7 +17,7 @@ use crate::error::FibError;
 use crate::group::{Group, GroupId, GroupKind, Member, set_bounds};
 use crate::ip::Ip;
 use crate::prefix::Prefix;
-use crate::route::{Hop, Hops, NexthopBody, Route};
+use crate::route::{Hop, Hops, NexthopBody, NexthopObject, Route};
 
 /// What the kernel says about an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,14 @@ impl Nexthops {
     pub(super) fn is_condemned(&self, group: Option<GroupId>) -> bool {
         let entry = group.and_then(|group| self.groups.get(group.0));
         entry.is_some_and(|entry| entry.value.condemned)
+    }
+
+    pub(super) fn objects(&self) -> impl Iterator<Item = NexthopObject> {
+        self.objects.iter().map(|(&id, object)| NexthopObject { id, body: object.body.clone() })
+    }
+
+    pub(super) fn neighbours(&self) -> impl Iterator<Item = (u32, IpAddr, Neighbour)> {
+        self.neighbours.iter().map(|(&(oif, addr), &neighbour)| (oif, addr, neighbour))
     }
 
     /// The group for a route's next hops, one more user counted; `None` if its type needs none.

@@ -141,6 +141,12 @@ fn the_last_address_takes_ipv4_routes_along() {
     writer.insert(list::<Ipv4Addr>("192.0.2.0/24", &[via4(1), via4(2)]), Place::New).unwrap();
     writer.insert(list::<Ipv4Addr>("192.0.2.0/25", &[via4(1)]), Place::New).unwrap();
     writer.insert(list::<Ipv6Addr>("2001:db8::/32", &[via6(1)]), Place::New).unwrap();
+    let own = Route {
+        scope: 254,
+        kind: RouteType::Local,
+        ..list::<Ipv4Addr>("192.0.2.9/32", &[Hop::new(1, None)])
+    };
+    writer.insert(own, Place::New).unwrap();
     writer.set_addressed4(1, false);
     assert_eq!((writer.routes::<Ipv4Addr>().count(), group(&mut reader, DST6).dead), (1, false));
     while writer.withdraw(1) {}
@@ -318,5 +324,29 @@ fn running_out_of_path_sets_changes_nothing_and_recovers() {
     reader.sleep();
     writer.publish();
     writer.insert(route(65_536), Place::New).unwrap();
+    assert_empties(writer, reader);
+}
+
+#[test]
+fn a_prefix_is_set_as_a_whole() {
+    let (mut writer, fib) = new(1);
+    let mut reader = fib.reader().unwrap();
+    let route = |number, metric| Route { metric, ..list::<Ipv4Addr>("192.0.2.0/24", &[via4(number)]) };
+    let dst = route(1, 0).dst;
+    writer.insert(route(1, 7), Place::New).unwrap();
+    writer.insert(route(1, 9), Place::New).unwrap();
+    writer.set_routes(254, dst, &[route(3, 5), route(2, 5), route(1, 0)]).unwrap();
+    let want = [route(1, 0), route(3, 5), route(2, 5)];
+    assert_eq!(writer.routes_at(254, dst), want, "by metric, equals in the order given");
+    assert_eq!(writer.prefixes::<Ipv4Addr>().collect::<Vec<_>>(), [(254, dst)]);
+    assert_eq!(writer.count::<Ipv4Addr>(), 3);
+    assert_eq!(found(&mut reader, 254, DST4)[0].1.metric, 0);
+    let unknown = Route { hops: Hops::Object(9), ..route(1, 0) };
+    writer.set_routes(254, dst, &[route(4, 0), unknown]).unwrap_err();
+    assert_eq!(writer.routes_at(254, dst), want, "an error changes nothing");
+    writer.set_link(link(3, false, false));
+    assert_eq!(writer.routes_at(254, dst), [route(1, 0), route(2, 5)]);
+    writer.set_routes::<Ipv4Addr>(254, dst, &[]).unwrap();
+    assert_eq!(writer.count::<Ipv4Addr>(), 0);
     assert_empties(writer, reader);
 }

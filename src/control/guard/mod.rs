@@ -76,6 +76,11 @@ enum Backend {
     Nft(Nft),
 }
 
+/// Whether a guard of any process stands on the interface. Those of nftables are not seen, nor any where BPF may not be asked.
+pub fn stands_on(ifindex: u32) -> Result<bool, GuardError> {
+    tcx::stands_on(ifindex)
+}
+
 impl Guard {
     /// Prepares a guard that leaves `left` to the kernel and is attached nowhere: by tcx, or by nftables where that cannot
     /// be had. It guards nothing before the first [`renew`](Self::renew).
@@ -151,6 +156,15 @@ impl Guard {
         match &mut self.backend {
             Backend::Tcx(tcx) => tcx.renew(),
             Backend::Nft(nft) => nft.renew(),
+        }
+    }
+
+    /// Ends the second: the kernel forwards again at once, on all interfaces together (detaching takes the kernel tens of
+    /// milliseconds for each). The next [`renew`](Self::renew) begins a new one.
+    pub fn stand_aside(&mut self) -> Result<(), GuardError> {
+        match &mut self.backend {
+            Backend::Tcx(tcx) => tcx.stand_aside(),
+            Backend::Nft(nft) => nft.stand_aside(),
         }
     }
 }

@@ -116,6 +116,12 @@ impl Nft {
         self.commit(batch, || "renew the guard".to_owned())
     }
 
+    pub(super) fn stand_aside(&self) -> Result<(), GuardError> {
+        let mut batch = Batch::new(&self.table);
+        batch.end_lease();
+        self.commit(batch, || "let the kernel forward again".to_owned())
+    }
+
     /// Sends `left` as a whole: intervals must not overlap, so one prefix may change several of them.
     fn replace_left(&self) -> Result<(), GuardError> {
         let mut batch = Batch::new(&self.table);

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::GuardError;
-use crate::sys::bpf::{Hook, Link, Map, MapKind, Program, ProgramKind, programs_at};
+use crate::sys::bpf::{Hook, Link, Map, MapKind, Program, ProgramKind, program_name, programs_at};
 use words::WORDS;
 
 /// The name of the program in the kernel; how warren knows its own programs from foreign ones.
@@ -91,7 +91,15 @@ impl Tcx {
     pub(super) fn renew(&self) -> Result<(), GuardError> {
         let now = clock_gettime(ClockId::Monotonic);
         let now_ns = now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs();
-        Ok(self.renewed.update(&0u32.to_ne_bytes(), &now_ns.to_ne_bytes())?)
+        self.set_renewed(now_ns)
+    }
+
+    pub(super) fn stand_aside(&self) -> Result<(), GuardError> {
+        self.set_renewed(0)
+    }
+
+    fn set_renewed(&self, at_ns: u64) -> Result<(), GuardError> {
+        Ok(self.renewed.update(&0u32.to_ne_bytes(), &at_ns.to_ne_bytes())?)
     }
 
     fn entry(&self, prefix: &IpNet) -> (&Map, Vec<u8>) {
@@ -100,6 +108,16 @@ impl Tcx {
             IpNet::V4(net) => (&self.left4, [&bits[..], &net.network().octets()].concat()),
             IpNet::V6(net) => (&self.left6, [&bits[..], &net.network().octets()].concat()),
         }
+    }
+}
+
+/// See [`super::stands_on`].
+pub(super) fn stands_on(ifindex: u32) -> Result<bool, GuardError> {
+    match programs_at(Hook::TcxIngress, ifindex) {
+        Ok(ids) => Ok(ids.into_iter().any(|id| program_name(id).is_ok_and(|name| name == PROGRAM))),
+        // No tcx in this kernel, no right to ask, or no such interface any more.
+        Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EPERM | libc::ENODEV)) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -8,6 +8,8 @@
 pub mod v4 {
     /// Forward what arrives here.
     pub const FORWARDING: usize = 0;
+    /// A multicast routing daemon uses this link.
+    pub const MC_FORWARDING: usize = 1;
     /// Answer ARP for addresses that are routed elsewhere.
     pub const PROXY_ARP: usize = 2;
     /// Believe ICMP redirects.
@@ -70,12 +72,24 @@ pub mod v6 {
     pub const ACCEPT_RA: usize = 3;
     /// Believe redirects.
     pub const ACCEPT_REDIRECTS: usize = 4;
+    /// How many router solicitations are sent; -1 without end.
+    pub const ROUTER_SOLICITATIONS: usize = 7;
+    /// Make temporary addresses: 1, and prefer them: 2.
+    pub const USE_TEMPADDR: usize = 10;
+    /// Least time between two probes of a router, here in milliseconds.
+    pub const ROUTER_PROBE_INTERVAL: usize = 20;
     /// Answer solicitations for proxy neighbours.
     pub const PROXY_NDP: usize = 22;
     /// Accept routing headers: 0 only type 2, negative none.
     pub const ACCEPT_SOURCE_ROUTE: usize = 24;
+    /// A multicast routing daemon uses this link.
+    pub const MC_FORWARDING: usize = 25;
     /// No IPv6 on this link.
     pub const DISABLE_IPV6: usize = 26;
+    /// Look for duplicates of an address before using it: 1, and give IPv6 up if the link-local one has any: 2.
+    pub const ACCEPT_DAD: usize = 27;
+    /// Use optimistic addresses as a source.
+    pub const USE_OPTIMISTIC: usize = 34;
     /// Choose source addresses only from the outgoing link.
     pub const USE_OIF_ADDRS_ONLY: usize = 37;
     /// Skip routes whose link has no carrier.
@@ -88,6 +102,8 @@ pub mod v6 {
     pub const SEG6_ENABLED: usize = 44;
     /// Demand HMAC in segment routing headers: -1, 0 or 1.
     pub const SEG6_REQUIRE_HMAC: usize = 45;
+    /// How link-local addresses are made.
+    pub const ADDR_GEN_MODE: usize = 47;
     /// No IPsec policy on this link.
     pub const DISABLE_POLICY: usize = 48;
     /// Traffic class of neighbour discovery.

@@ -162,6 +162,31 @@ impl Socket {
         Ok(())
     }
 
+    /// Begins a dump of all routes of a family, to be read piece by piece with [`Socket::more_routes`]. The kernel goes on only as pieces
+    /// are read, so the reader may take its time; what changes meanwhile may be missed or seen twice. Until its end the socket is good for nothing
+    /// else; to give a dump up, drop the socket.
+    ///
+    /// # Errors
+    /// As any request.
+    pub fn begin_routes(&mut self, family: Family) -> Result<()> {
+        let mut request = RouteMessage::default();
+        request.header.address_family = family.number().into();
+        let request = body(&request, &request.attributes)?;
+        self.dump_begin(libc::RTM_GETROUTE, &request)
+    }
+
+    /// Hands the next piece, some hundred routes, to `each`; `false` at the end.
+    ///
+    /// # Errors
+    /// As any request. A route that cannot be read is an error, but the others of the piece are handed over.
+    pub fn more_routes(&mut self, mut each: impl FnMut(RouteMsg)) -> Result<bool> {
+        self.dump_more("dump routes", |event| {
+            if let Event::Route4(route, _) | Event::Route6(route, _) = event {
+                each(route);
+            }
+        })
+    }
+
     /// Runs the dumps and picks out what is wanted; starts again if one was interrupted.
     fn collect<T>(
         &mut self,

@@ -126,34 +126,53 @@ impl Socket {
         })
     }
 
+    /// Begins a dump; its objects come piece by piece from [`Socket::dump_more`].
+    pub(super) fn dump_begin(&mut self, kind: u16, body: &[u8]) -> Result<()> {
+        self.send(kind, NLM_F_DUMP, body)
+    }
+
+    /// Hands the next piece of a dump, some hundred objects, to `each`; `false` at the end.
+    pub(super) fn dump_more(&mut self, what: &'static str, mut each: impl FnMut(Event)) -> Result<bool> {
+        let mut outcome = Ok(Dumped::Whole);
+        let ended = self.answer(&|| what.to_owned(), &mut each, &mut outcome)?;
+        outcome.map(|_| !ended)
+    }
+
     /// Reads answers to the last request up to its end. A malformed object does not stop the reading: the rest must not be
     /// left in the socket, and the error is returned at the end.
     fn answers(&mut self, what: &dyn Fn() -> String, each: &mut dyn FnMut(Event)) -> Result<Dumped> {
         let mut outcome = Ok(Dumped::Whole);
-        loop {
-            self.receive(0)?;
-            for message in messages(&self.buffer) {
-                // Answers to an earlier request that was given up.
-                if message.sequence_number() != self.sequence || message.port_number() != self.port {
-                    continue;
-                }
-                if message.flags() & NLM_F_DUMP_INTR != 0 && outcome.is_ok() {
-                    outcome = Ok(Dumped::Interrupted);
-                }
-                match message.message_type() {
-                    NLMSG_NOOP => {}
-                    NLMSG_OVERRUN => return Err(Error::Overrun),
-                    NLMSG_ERROR | NLMSG_DONE => {
-                        verdict(what, &message)?;
-                        return outcome;
-                    }
-                    kind => match Event::decode(kind, message.flags(), message.payload()) {
-                        Ok(event) => each(event),
-                        Err(source) => outcome = Err(Error::Malformed { kind, source }),
-                    },
-                }
+        while !self.answer(what, each, &mut outcome)? {}
+        outcome
+    }
+
+    /// Reads one datagram of answers; `true` if the last one is in it.
+    fn answer(
+        &mut self,
+        what: &dyn Fn() -> String,
+        each: &mut dyn FnMut(Event),
+        outcome: &mut Result<Dumped>,
+    ) -> Result<bool> {
+        self.receive(0)?;
+        for message in messages(&self.buffer) {
+            // Answers to an earlier request that was given up.
+            if message.sequence_number() != self.sequence || message.port_number() != self.port {
+                continue;
+            }
+            if message.flags() & NLM_F_DUMP_INTR != 0 && outcome.is_ok() {
+                *outcome = Ok(Dumped::Interrupted);
+            }
+            match message.message_type() {
+                NLMSG_NOOP => {}
+                NLMSG_OVERRUN => return Err(Error::Overrun),
+                NLMSG_ERROR | NLMSG_DONE => return verdict(what, &message).map(|()| true),
+                kind => match Event::decode(kind, message.flags(), message.payload()) {
+                    Ok(event) => each(event),
+                    Err(source) => *outcome = Err(Error::Malformed { kind, source }),
+                },
             }
         }
+        Ok(false)
     }
 
     /// Reads one datagram from the kernel into the buffer.

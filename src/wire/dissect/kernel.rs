@@ -66,7 +66,7 @@ fn the_kernel_sees_the_same_flows() {
         let inner = found.inner.map_or(0, |flow| flow_hash(&flow, matches!(flow.addrs, Addrs::V6 { .. })));
         let hash = jhash(flow_hash(&found.outer, v6), inner) >> 1;
         // Sixteen equal shares of 31 bits.
-        assert_eq!(hash >> 27, path.parse().unwrap(), "{hex}: {found:x?}");
+        assert_eq!(hash >> 27, path.parse::<u32>().unwrap(), "{hex}: {found:x?}");
         packets += 1;
     }
     assert_eq!(packets, 188);

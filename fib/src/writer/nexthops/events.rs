@@ -33,11 +33,19 @@ impl Nexthops {
             return;
         }
         for id in self.using(index).into_iter().filter(|&id| self.is_v4(id)).collect::<Vec<_>>() {
-            if !addressed && self.all_dead(id) {
+            if !addressed && self.all_unusable4(id) {
                 self.condemn(id);
             }
             self.render(id, out);
         }
+    }
+
+    /// Unlike a link that goes down, the last address takes local routes along (fib_disable_ip forces).
+    fn all_unusable4(&self, id: GroupId) -> bool {
+        let Some(GroupKey::Plain { v6: false, hops, .. }) = self.groups.get(id.0).map(Entry::key) else {
+            return false;
+        };
+        hops.iter().all(|hop| self.is_down(false, hop.oif))
     }
 
     fn is_v4(&self, id: GroupId) -> bool {

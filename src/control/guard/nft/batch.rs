@@ -111,12 +111,17 @@ impl Batch {
     /// Fills the map `lease` anew. Elements that are there keep their old timeout before Linux 6.12, so they go first;
     /// no frame sees the map empty, since a batch takes effect as one.
     pub(super) fn renew_lease(&mut self) {
-        self.clear("lease");
+        self.end_lease();
         let elements = [(0x0800u16, "claim4"), (0x86dd, "claim6")].map(|(ethertype, chain)| {
             let key = nest(1, &[bytes(1, ethertype.to_be_bytes())]);
             nest(1, &[key, rules::jump(chain), bytes(4, LEASE_MS.to_be_bytes())])
         });
         self.add_elements("lease", &elements);
+    }
+
+    /// Empties the map `lease`: nothing is claimed then.
+    pub(super) fn end_lease(&mut self) {
+        self.clear("lease");
     }
 
     pub(super) fn clear_left(&mut self) {

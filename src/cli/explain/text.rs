@@ -1,0 +1,145 @@
+//! The story of a packet as text: aligned, in colour on terminals only.
+
+use super::notes::{Note, Notes, TRUNCATED};
+use super::{Sent, Story, describe};
+use crate::cli::counters::Counters;
+use std::fmt::{Error, Write};
+
+const BOLD: &str = "1";
+const RED: &str = "31";
+const GREEN: &str = "32";
+const DIM: &str = "2";
+/// Bytes in a line of a dump.
+const ROW: usize = 16;
+
+/// Writes with or without colour.
+struct Out {
+    text: String,
+    colour: bool,
+}
+
+impl Out {
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    fn title(&mut self, title: &str) {
+        let title = self.paint(BOLD, title);
+        self.line("");
+        self.line(&title);
+    }
+}
+
+/// The whole story.
+pub fn tell(story: &Story<'_>, colour: bool) -> Result<String, Error> {
+    let mut out = Out { text: String::new(), colour };
+    let (number, file, link) = (story.number, &story.file, &story.link);
+    let bytes = &story.arrival.bytes;
+    let title = out.paint(BOLD, &format!("packet {number} of {file}: {} bytes in by {link}", bytes.len()));
+    out.line(&title);
+    out.line(&format!("  {}", describe::frame(bytes)));
+    if !story.notes.list.is_empty() {
+        out.title("steps (a check looks for the fault it names)");
+        steps(&mut out, &story.notes)?;
+    }
+    out.title("decision");
+    let decision = story.notes.decision.as_ref().map_or(TRUNCATED, |(_, text)| text);
+    out.line(&format!("  {decision}"));
+    for (sent, place) in story.sent.iter().zip(1..) {
+        // Messages to the sender go out before the packet itself.
+        let same = story.notes.forwarded && place == story.sent.len();
+        departure(&mut out, story, sent, same)?;
+    }
+    counters(&mut out, &story.counters);
+    if let Some((notes, moved, sent)) = &story.later {
+        out.title("later, as the next hop does not answer");
+        steps(&mut out, notes)?;
+        for one in sent {
+            departure(&mut out, story, one, false)?;
+        }
+        counters(&mut out, moved);
+    }
+    Ok(out.text)
+}
+
+fn steps(out: &mut Out, notes: &Notes) -> Result<(), Error> {
+    let width = notes.list.iter().map(|note| function(note).len()).max().unwrap_or(0);
+    for note in &notes.list {
+        let mut line = String::from("  ");
+        let (mark, rfc, text) = match note {
+            Note::Check { reason, ok } => {
+                let info = reason.info();
+                let mark = if *ok { out.paint(GREEN, "passed") } else { out.paint(RED, "FAILED") };
+                (mark, info.rfc, format!("{}: {}", info.name, info.text))
+            }
+            Note::Step { what, found, rfc, .. } => {
+                ("->    ".to_owned(), rfc.trim_start_matches("RFC "), format!("{what}: {found}"))
+            }
+            Note::Reply(text) => ("reply ".to_owned(), "", text.clone()),
+        };
+        let rfc = if rfc.is_empty() { String::new() } else { format!("RFC {rfc}") };
+        let source = out.paint(DIM, &format!("{:<width$}  {rfc:<16}", function(note)));
+        write!(line, "{mark}  {source}  {text}")?;
+        out.line(&line);
+    }
+    Ok(())
+}
+
+fn function(note: &Note) -> &'static str {
+    match note {
+        Note::Check { reason, .. } => reason.info().function,
+        Note::Step { function, .. } => function,
+        Note::Reply(_) => "",
+    }
+}
+
+/// A frame that left: what changed of the packet, or all of a new one.
+fn departure(out: &mut Out, story: &Story<'_>, sent: &Sent, same: bool) -> Result<(), Error> {
+    let seconds = sent.time.saturating_sub(story.arrival.time) as f64 / 1e9;
+    let when = if seconds > 0.0 { format!(" after {seconds} s") } else { String::new() };
+    out.title(&format!("out by {}, {} bytes{when}", sent.link, sent.bytes.len()));
+    out.line(&format!("  {}", describe::frame(&sent.bytes)));
+    let (old, new) = (&story.arrival.bytes, &sent.bytes);
+    for (at, row) in new.chunks(ROW).enumerate() {
+        let before = old.chunks(ROW).nth(at).unwrap_or_default();
+        let offset = at * ROW;
+        if !same {
+            out.line(&format!("    {offset:04x}  {}", hex(row, |_| true)));
+        } else if !before.starts_with(row) {
+            let changed = |i: usize| before.get(i) != row.get(i);
+            let (minus, plus) = (out.paint(RED, "-"), out.paint(GREEN, "+"));
+            out.line(&format!("  {minus} {offset:04x}  {}", hex(before, |_| true)));
+            out.line(&format!("  {plus} {offset:04x}  {}", hex(row, changed)));
+        }
+    }
+    if same && old.len() > new.len() {
+        out.line(&format!("  {} bytes of padding are cut off", old.len() - new.len()));
+    }
+    Ok(())
+}
+
+/// Bytes in hexadecimal; those not to be shown as dots.
+fn hex(row: &[u8], show: impl Fn(usize) -> bool) -> String {
+    let byte = |(i, b): (usize, &u8)| if show(i) { format!("{b:02x}") } else { "..".into() };
+    row.iter().enumerate().map(byte).collect::<Vec<_>>().join(" ")
+}
+
+fn counters(out: &mut Out, counters: &Counters) {
+    if *counters == Counters::default() {
+        return;
+    }
+    out.title("counters");
+    let groups = std::iter::once(("netns", &counters.netns))
+        .chain(counters.dev.iter().map(|(name, values)| (name.as_str(), values)))
+        .chain(std::iter::once(("drops", &counters.drops)));
+    for (group, values) in groups {
+        for (name, value) in values {
+            out.line(&format!("  {group:<8} {name:<28} +{value}"));
+        }
+    }
+}

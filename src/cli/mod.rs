@@ -1,0 +1,102 @@
+//! The command line: one file per subcommand, each with its arguments and a `run`.
+//!
+//! Exit codes: 0 for success, 1 for failure, 2 for a command line that cannot be understood. An error is one line on
+//! stderr. Everything that prints takes `--json`: one object on one line. Called by `main`.
+
+mod completions;
+mod counters;
+mod explain;
+mod offline;
+mod replay;
+mod route;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  warren replay in.pcapng -s box.toml --out results    what leaves, and every counter that moved
+  warren replay in.pcapng -s box.toml --loop 1000      how fast
+  warren explain in.pcapng -s box.toml --packet 3      one packet, step by step
+  warren route get 2001:db8:a::1 iif p0 -s box.toml    where it would go, and why
+
+A scenario describes a box in TOML, in the words of iproute2; without a scenario nothing is derived from this machine.";
+
+/// A userspace packet-forwarding dataplane that forwards exactly as the running Linux kernel would.
+#[derive(Parser)]
+#[command(name = "warren", version, after_help = EXAMPLES, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Replay(replay::Args),
+    Explain(explain::Args),
+    Route(route::Args),
+    Completions(completions::Args),
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let done = match cli.command {
+        Command::Replay(args) => replay::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Route(args) => route::run(&args),
+        Command::Completions(args) => completions::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(is_closed_pipe) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("warren: {error:#}");
+            if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// Arguments that clap takes but that make no sense together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} (see `warren help`)")]
+struct Usage(String);
+
+/// Who reads our output has seen enough, as `head` does.
+fn is_closed_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// Help and version as they are; errors in one line.
+fn usage(error: &clap::Error) -> ExitCode {
+    let help = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    );
+    if help {
+        error.exit();
+    }
+    let text = error.to_string();
+    let first: Vec<_> = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
+    eprintln!("warren: {} (see `warren help`)", first.join(" ").trim_start_matches("error: "));
+    ExitCode::from(2)
+}
+
+/// Prints to stdout; a closed pipe is an error that `main` passes over.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Prints one JSON object on one line.
+fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
+    print(&format!("{value}\n"))
+}

@@ -1,0 +1,279 @@
+//! What differs between what a kernel did and what warren did. Invariant: everything is compared but [`MASKS`].
+//!
+//! Frames are compared by interface, in order: across interfaces the kernel promises none.
+
+use super::decode;
+use super::mib::Values;
+use super::{Frame, Outcome};
+use crate::scenario::Scenario;
+use crate::wire::eth::{ETHERTYPE_IPV4, EthHdr};
+use crate::wire::icmp::{IcmpHdr, v4};
+use crate::wire::ip4::{self, Ip4Hdr, opt};
+use crate::wire::proto;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use zerocopy::FromBytes;
+
+/// All that is not compared, in words.
+pub const MASKS: [&str; 2] = [
+    "identification and header checksum of the ICMP messages that the router makes: the kernel's are random",
+    "times in IPv4 timestamp options, and the checksums over them: the kernel's clock is not the capture's",
+];
+
+/// What speaks where no address fits (RFC 7600 4.8).
+const DUMMY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
+/// Where an IPv4 header has its identification and checksum.
+const ID: usize = 4;
+const CHECKSUM: usize = 10;
+
+/// A number of the kernel and what warren has instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Where: "netns" or an interface.
+    pub place: String,
+    /// The counter.
+    pub name: String,
+    /// The kernel's value.
+    pub expected: u64,
+    /// warren's.
+    pub actual: u64,
+}
+
+/// A frame of the kernel and what warren has in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The interface.
+    pub link: String,
+    /// Place among the frames of this interface, from 1.
+    pub number: usize,
+    /// The kernel's frame.
+    pub expected: Option<Vec<u8>>,
+    /// warren's.
+    pub actual: Option<Vec<u8>>,
+}
+
+/// All that differs. Prints as a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// Frames.
+    pub frames: Vec<Sent>,
+    /// Counters.
+    pub counters: Vec<Counted>,
+}
+
+impl Differences {
+    /// Whether both did the same.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.counters.is_empty()
+    }
+}
+
+/// Compares what a kernel did with what warren did with the same scenario and frames.
+pub fn compare(scenario: &Scenario, expected: &Outcome, actual: &Outcome) -> Differences {
+    let mut found = Differences::default();
+    let own = own_addresses(scenario);
+    let links: BTreeSet<&str> =
+        expected.frames.iter().chain(&actual.frames).map(|frame| frame.link.as_str()).collect();
+    for link in links {
+        let mut pair = (of_link(expected, link), of_link(actual, link));
+        let mut number = 0;
+        loop {
+            number += 1;
+            let (left, right) = (pair.0.next(), pair.1.next());
+            if left.is_none() && right.is_none() {
+                break;
+            }
+            let masked = |bytes: Option<&[u8]>| bytes.map(|b| mask(b, &own));
+            if masked(left) != masked(right) {
+                let (expected, actual) = (left.map(<[u8]>::to_vec), right.map(<[u8]>::to_vec));
+                found.frames.push(Sent { link: link.to_owned(), number, expected, actual });
+            }
+        }
+    }
+    let (left, right) = (&expected.counters, &actual.counters);
+    found.counters.extend(count("netns", &left.netns, &right.netns));
+    let none = Values::new();
+    let devices: BTreeSet<&String> = left.dev.keys().chain(right.dev.keys()).collect();
+    for name in devices {
+        let values = (left.dev.get(name).unwrap_or(&none), right.dev.get(name).unwrap_or(&none));
+        found.counters.extend(count(name, values.0, values.1));
+    }
+    found
+}
+
+fn of_link<'o>(outcome: &'o Outcome, link: &'o str) -> impl Iterator<Item = &'o [u8]> {
+    outcome.frames.iter().filter(move |f: &&Frame| f.link == link).map(|f| f.bytes.as_slice())
+}
+
+fn count(place: &str, expected: &Values, actual: &Values) -> Vec<Counted> {
+    let names: BTreeSet<&String> = expected.keys().chain(actual.keys()).collect();
+    let value = |values: &Values, name: &String| values.get(name).copied().unwrap_or(0);
+    let pair = |name: &&String| Counted {
+        place: place.to_owned(),
+        name: (*name).clone(),
+        expected: value(expected, name),
+        actual: value(actual, name),
+    };
+    names.iter().map(pair).filter(|c| c.expected != c.actual).collect()
+}
+
+/// The router's IPv4 addresses.
+fn own_addresses(scenario: &Scenario) -> Vec<Ipv4Addr> {
+    let of = |address: &crate::scenario::Address| match address.prefix.addr() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    };
+    scenario.address.iter().filter_map(of).chain([DUMMY]).collect()
+}
+
+/// A frame with what is not compared set to zero.
+fn mask(frame: &[u8], own: &[Ipv4Addr]) -> Vec<u8> {
+    let mut masked = frame.to_vec();
+    let is_ip4 = EthHdr::ref_from_prefix(frame).is_ok_and(|(e, _)| e.ethertype.get() == ETHERTYPE_IPV4);
+    let Some(packet) = masked.get_mut(EthHdr::LEN..).filter(|_| is_ip4) else { return masked };
+    let Ok((hdr, _)) = Ip4Hdr::read_from_prefix(packet) else { return masked };
+    if times(packet) {
+        blank(packet, CHECKSUM..CHECKSUM + 2);
+    }
+    if hdr.proto != proto::ICMP || hdr.frag_offset() != 0 {
+        return masked;
+    }
+    if own.contains(&hdr.src()) {
+        blank(packet, ID..ID + 2);
+        blank(packet, CHECKSUM..CHECKSUM + 2);
+    }
+    let at = hdr.ihl();
+    let error = packet.get(at).is_some_and(|&kind| v4::is_error(kind));
+    if error && packet.get_mut(at + IcmpHdr::LEN..).is_some_and(times) {
+        blank(packet, at + 2..at + 4);
+    }
+    masked
+}
+
+fn blank(bytes: &mut [u8], range: std::ops::Range<usize>) {
+    if let Some(place) = bytes.get_mut(range) {
+        place.fill(0);
+    }
+}
+
+/// Blanks the times in the timestamp options of an IPv4 packet; whether there were any.
+fn times(packet: &mut [u8]) -> bool {
+    let slots = |option: ip4::Ip4Option<'_>| {
+        // With addresses (flags 1 and 3) each time stands behind one.
+        let step = if option.bytes.get(3).is_some_and(|f| f & 15 == 0) { 4 } else { 8 };
+        let (start, end) = (option.offset + 4, option.offset + option.bytes.len());
+        (start + step - 4..end).step_by(step).collect::<Vec<_>>()
+    };
+    let found: Vec<usize> = ip4::options(packet)
+        .filter_map(Result::ok)
+        .filter(|option| option.kind == opt::TS)
+        .flat_map(slots)
+        .collect();
+    for &at in &found {
+        blank(packet, at..at + 4);
+    }
+    !found.is_empty()
+}
+
+impl fmt::Display for Differences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for sent in &self.frames {
+            writeln!(f, "frame {} on {}:", sent.number, sent.link)?;
+            for (who, frame) in [("kernel", &sent.expected), ("warren", &sent.actual)] {
+                let text = frame.as_ref().map_or_else(|| "nothing".to_owned(), |b| decode::frame(b));
+                writeln!(f, "  {who}  {text}")?;
+            }
+            if let (Some(left), Some(right)) = (&sent.expected, &sent.actual) {
+                let first = left.iter().zip(right).position(|(a, b)| a != b);
+                let first = first.unwrap_or(left.len().min(right.len()));
+                writeln!(
+                    f,
+                    "  first difference at byte {first}, lengths {} and {}",
+                    left.len(),
+                    right.len()
+                )?;
+            }
+        }
+        if !self.counters.is_empty() {
+            writeln!(f, "{:<8} {:<28} {:>8} {:>8}", "", "counter", "kernel", "warren")?;
+        }
+        for c in &self.counters {
+            writeln!(f, "{:<8} {:<28} {:>8} {:>8}", c.place, c.name, c.expected, c.actual)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use zerocopy::IntoBytes;
+
+    /// An ICMP echo request with a timestamp option.
+    fn ip4(src: &str, id: u16, time: u8) -> Vec<u8> {
+        let mut bytes = EthHdr::new([2; 6], [4; 6], ETHERTYPE_IPV4).as_bytes().to_vec();
+        let mut header = Ip4Hdr::new(36, 64, proto::ICMP, src.parse().unwrap(), [10, 9, 9, 9].into());
+        header.ver_ihl = 0x47;
+        header.id.set(id);
+        let options = [68, 8, 9, 0, 0, 0, 0, time];
+        header.set_checksum(&options);
+        bytes.extend(header.as_bytes());
+        bytes.extend(options);
+        bytes.extend([8, 0, 0, 0, 0, 0, 0, 0]);
+        bytes
+    }
+
+    fn outcome(frames: &[Vec<u8>], counted: u64) -> Outcome {
+        let frame = |bytes: &Vec<u8>| Frame { link: "p0".into(), time: 0, bytes: bytes.clone() };
+        let mut outcome = Outcome { frames: frames.iter().map(frame).collect(), ..Outcome::default() };
+        outcome.counters.netns = BTreeMap::from([("IpInReceives".to_owned(), counted)]);
+        outcome
+    }
+
+    fn scenario() -> Scenario {
+        let text = "[[address]]\ndev = \"p0\"\nprefix = \"10.0.0.1/24\"\n";
+        Scenario::parse(text, std::path::Path::new("s")).unwrap()
+    }
+
+    #[test]
+    fn only_the_masks_are_left_out() {
+        let differ = |a: &[Vec<u8>], b: &[Vec<u8>]| compare(&scenario(), &outcome(a, 1), &outcome(b, 1));
+        let (ours, theirs) = (|id, time| ip4("10.0.0.1", id, time), |id, time| ip4("10.0.0.7", id, time));
+        assert!(differ(&[ours(1, 2)], &[ours(3, 4)]).is_empty(), "identification and times");
+        assert!(differ(&[theirs(1, 2)], &[theirs(1, 4)]).is_empty(), "times of a forwarded packet");
+        assert_eq!(
+            differ(&[theirs(1, 2)], &[theirs(3, 2)]).frames.len(),
+            1,
+            "identification of a forwarded packet"
+        );
+        let mut other = ours(1, 2);
+        other[22] ^= 1; // the TTL
+        assert_eq!(differ(&[ours(1, 2)], &[other]).frames[0].number, 1);
+        let missing = differ(&[ours(1, 2), theirs(1, 2)], &[ours(1, 2)]);
+        assert_eq!((missing.frames[0].number, &missing.frames[0].actual), (2, &None));
+        assert!(missing.to_string().contains("warren  nothing"), "{missing}");
+    }
+
+    #[test]
+    fn counters_are_compared_both_ways() {
+        let found = compare(&scenario(), &outcome(&[], 1), &outcome(&[], 2));
+        assert_eq!((found.counters[0].expected, found.counters[0].actual), (1, 2));
+        let none = compare(&scenario(), &outcome(&[], 1), &Outcome::default());
+        assert_eq!((none.counters[0].expected, none.counters[0].actual), (1, 0));
+        assert!(found.to_string().contains("IpInReceives"));
+    }
+
+    #[test]
+    fn masking_never_panics() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let mut frame = ip4("10.0.0.1", 1, 1);
+            frame.extend(bytes);
+            for (at, byte) in bytes.iter().enumerate().take(40) {
+                frame[14 + at] ^= byte;
+            }
+            assert_eq!(mask(&frame, &[]).len(), frame.len());
+        });
+    }
+}

@@ -1,0 +1,60 @@
+//! The far ends of the router's links: where frames are put in and come out. Invariant: a frame sent here reaches the
+//! router as it is and alone (a plain veth hands the kernel one frame at a time), and what the router sends is taken
+//! in the order in which it left. Called by `kernel`.
+
+use super::{Frame, Result, system};
+use crate::sys::packet;
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+
+/// Longer than any frame of a link.
+const FRAME_MAX: usize = 70_000;
+/// Bytes that may wait to be taken, the kernel's own overhead included.
+const PILE: usize = 64 << 20;
+
+/// The far end of one link.
+#[derive(Debug)]
+pub struct End {
+    /// The link's name.
+    pub link: String,
+    socket: OwnedFd,
+}
+
+impl End {
+    /// Opens the far end that has this interface index in the calling thread's namespace.
+    pub fn open(link: &str, index: u32) -> Result<End> {
+        let prepare = || {
+            let socket = packet::socket()?;
+            packet::set_option(&socket, libc::PACKET_IGNORE_OUTGOING, &[1])?;
+            rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, PILE)?;
+            packet::bind(&socket, index, libc::ETH_P_ALL as u16)?;
+            Ok::<_, std::io::Error>(socket)
+        };
+        let socket = prepare().map_err(system(format!("open the far end of {link}")))?;
+        Ok(End { link: link.to_owned(), socket })
+    }
+
+    /// Sends a frame to the router.
+    pub fn send(&self, frame: &[u8]) -> Result<()> {
+        let sent = rustix::net::send(&self.socket, frame, SendFlags::empty());
+        let doing = || format!("send a frame of {} bytes into {}", frame.len(), self.link);
+        sent.map(|_| ()).map_err(|e| system(doing())(e))
+    }
+
+    /// Takes all frames that the router sent, and notes `time` with each. Never blocks.
+    pub fn take(&self, time: u64, into: &mut Vec<Frame>) -> Result<()> {
+        let mut buffer = vec![0; FRAME_MAX];
+        loop {
+            match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+                Ok((_, len)) => {
+                    let bytes = buffer.get(..len).unwrap_or(&buffer).to_vec();
+                    into.push(Frame { link: self.link.clone(), time, bytes });
+                }
+                Err(Errno::WOULDBLOCK) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(system(format!("receive from {}", self.link))(e)),
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A kernel router in a network namespace, built from a scenario: frames go in at the far ends of its links, and what
+//! it sends and counts comes out.
+//!
+//! Invariants: everything is in two namespaces that go away with the value; frames enter one at a time, because the
+//! kernel skips checks for packets that arrive as a list; nothing but the given frames and what `unprompted` knows
+//! moves a counter between the two readings. Called by `tests/record`, the tests and `warren conform`.
+
+use super::ends::End;
+use super::mib::Counters;
+use super::{ConformError, Frame, Outcome, Result, apply, links, unprompted};
+use crate::control::netlink::{LinkChange, NeighbourState, Socket};
+use crate::scenario::{Link, Scenario, Value};
+use crate::sys::netns::Namespace;
+use crate::sysctl::Conf4;
+use std::collections::BTreeMap;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// The router is at rest when nothing moved for this many looks in a row.
+const LOOKS: usize = 3;
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(4);
+/// Longest wait for rest: a next hop that does not answer takes the kernel three seconds.
+const REST_MAX: Duration = Duration::from_secs(20);
+/// `IFA_F_TENTATIVE`
+const TENTATIVE: u32 = 0x40;
+
+/// What keeps the kernel from speaking unasked, or makes it do so at once, and turns forwarding on.
+const BASE: [(&str, &str); 8] = [
+    ("net/ipv6/conf/all/accept_dad", "0"),
+    ("net/ipv6/conf/default/accept_dad", "0"),
+    ("net/ipv6/conf/default/router_solicitations", "0"),
+    ("net/ipv6/conf/default/accept_ra", "0"),
+    ("net/ipv6/conf/default/mldv2_unsolicited_report_interval", "1"),
+    ("net/ipv4/igmp_link_local_mcast_reports", "0"),
+    ("net/ipv4/ip_forward", "1"),
+    ("net/ipv6/conf/all/forwarding", "1"),
+];
+
+/// How many unprompted frames of each kind were taken out.
+pub type Masked = BTreeMap<&'static str, usize>;
+
+/// A router made of the running kernel.
+#[derive(Debug)]
+pub struct KernelBox {
+    netlink: Socket,
+    ends: Vec<End>,
+    links: Vec<Link>,
+    router: Namespace,
+    /// Where the far ends are. Only its lifetime matters.
+    _hosts: Namespace,
+}
+
+impl KernelBox {
+    /// Builds the router; the names of its namespaces begin with `name`.
+    ///
+    /// # Errors
+    /// What the kernel refused. Needs root.
+    pub fn build(name: &str, scenario: &Scenario) -> Result<KernelBox> {
+        let router = Namespace::create(&format!("{name}-router"))?;
+        let hosts = Namespace::create(&format!("{name}-hosts"))?;
+        hosts.sysctl_write("net/ipv6/conf/default/disable_ipv6", "1")?;
+        settle_sysctls(&router)?;
+        let mut netlink = router.enter(Socket::open)??;
+        netlink.set_link(1, &LinkChange::UP)?;
+        let indexes = links::make(&mut netlink, &hosts, &scenario.link)?;
+        let ends = links::up(&mut netlink, &hosts, &scenario.link, &indexes)?;
+        let links = scenario.link.clone();
+        let mut this = KernelBox { netlink, ends, links, router, _hosts: hosts };
+        this.rest()?;
+        for (name, value) in sysctls(scenario) {
+            this.router.sysctl_write(name, &value)?;
+        }
+        apply::apply(&mut this.netlink, scenario, &indexes)?;
+        this.rest()?;
+        Ok(this)
+    }
+
+    /// Sends the frames at their times, and returns what the router sent and counted until it came to rest.
+    ///
+    /// # Errors
+    /// A link that the scenario lacks, or the system's refusal.
+    pub fn play(&mut self, frames: &[Frame]) -> Result<(Outcome, Masked)> {
+        self.take(0)?; // what came while it was built
+        let before = self.counters()?;
+        let mut seen = Vec::new();
+        let (start, first) = (Instant::now(), frames.first().map_or(0, |f| f.time));
+        let mut time = first;
+        for frame in frames {
+            let due = start + Duration::from_nanos(frame.time.saturating_sub(first));
+            sleep(due.saturating_duration_since(Instant::now()));
+            let unknown = || ConformError::Meaning(format!("no link is called {:?}", frame.link));
+            let end = self.ends.iter().find(|e| e.link == frame.link).ok_or_else(unknown)?;
+            end.send(&frame.bytes)?;
+            time = frame.time;
+            seen.extend(self.take(time)?);
+        }
+        self.rest()?;
+        seen.extend(self.take(time)?);
+        let mut counters = self.counters()?.since(&before);
+        let mut masked = Masked::new();
+        seen.retain(|frame| {
+            let kind = unprompted::kind(&frame.bytes);
+            if let Some(kind) = kind {
+                *masked.entry(kind).or_insert(0) += 1;
+                unprompted::discount(frame, &mut counters);
+            }
+            kind.is_none()
+        });
+        Ok((Outcome { frames: seen, counters }, masked))
+    }
+
+    fn take(&self, time: u64) -> Result<Vec<Frame>> {
+        let mut seen = Vec::new();
+        self.ends.iter().try_for_each(|end| end.take(time, &mut seen))?;
+        Ok(seen)
+    }
+
+    fn counters(&self) -> Result<Counters> {
+        let names = self.links.iter().map(|link| link.name.as_str()).chain(["lo"]);
+        self.router.enter(|| Counters::read(names))?
+    }
+
+    /// Waits until all links work, no neighbour is being looked for, no address is being checked, and nothing moves.
+    fn rest(&mut self) -> Result<()> {
+        let start = Instant::now();
+        let (mut last, mut calm) = (self.counters()?, 0);
+        while calm < LOOKS {
+            sleep(LOOK);
+            let busy = self.busy()?;
+            let now = self.counters()?;
+            calm = if now == last && busy.is_none() { calm + 1 } else { 0 };
+            last = now;
+            if start.elapsed() > REST_MAX {
+                return Err(ConformError::Busy(REST_MAX.as_secs(), busy.unwrap_or_default()));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is still under way.
+    fn busy(&mut self) -> Result<Option<String>> {
+        if !links::ready(&mut self.netlink, &self.links)? {
+            return Ok(Some("a link has no carrier yet".to_owned()));
+        }
+        let neighbours = self.netlink.neighbours()?;
+        if let Some(wanted) = neighbours.iter().find(|n| n.state == NeighbourState::Incomplete) {
+            return Ok(Some(format!("neighbour {wanted} is being looked for")));
+        }
+        let addresses = self.netlink.addresses()?;
+        let tentative = addresses.iter().find(|a| a.flags & TENTATIVE != 0);
+        Ok(tentative.map(|a| format!("address {a} is tentative")))
+    }
+}
+
+/// The kernel's own defaults, which a new namespace may have inherited otherwise, and [`BASE`].
+fn settle_sysctls(router: &Namespace) -> Result<()> {
+    let fixed = ["forwarding", "mc_forwarding"]; // set by BASE, and owned by the kernel
+    for (name, value) in Conf4::NAMES.iter().filter(|(name, _)| !fixed.contains(name)) {
+        let all = Conf4::all_default().get(name).unwrap_or(*value);
+        router.sysctl_write(&format!("net/ipv4/conf/all/{name}"), &all.to_string())?;
+        router.sysctl_write(&format!("net/ipv4/conf/default/{name}"), &value.to_string())?;
+    }
+    for (name, value) in BASE {
+        router.sysctl_write(name, value)?;
+    }
+    Ok(())
+}
+
+/// The scenario's sysctls, those of `all` first because they may change every device's.
+fn sysctls(scenario: &Scenario) -> impl Iterator<Item = (&str, String)> {
+    let of_all = |name: &str| name.contains(".all.") || !name.contains(".conf.");
+    let (first, then): (Vec<_>, Vec<_>) = scenario.sysctl.iter().partition(|(name, _)| of_all(name));
+    first.into_iter().chain(then).map(|(name, value)| {
+        let value = match value {
+            Value::Number(number) => number.to_string(),
+            Value::Text(text) => text.clone(),
+        };
+        (name.as_str(), value)
+    })
+}

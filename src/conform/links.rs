@@ -1,0 +1,71 @@
+//! The links of the kernel's router: veth pairs with the scenario's names, indexes, addresses and MTUs, whose far ends
+//! lie in a second namespace. Invariant: the far ends never speak by themselves. Called by `kernel`.
+
+use super::apply::Links;
+use super::ends::End;
+use super::{ConformError, Result};
+use crate::control::netlink::{LinkChange, LinkKind, NewLink, Socket};
+use crate::scenario::Link;
+use crate::sys::netns::Namespace;
+use crate::wire::eth::parse_mac;
+
+/// The far ends take every frame that a link can carry.
+const FAR_MTU: u32 = 65_535;
+
+/// Makes all links, still down; their indexes by name.
+pub fn make(netlink: &mut Socket, hosts: &Namespace, links: &[Link]) -> Result<Links> {
+    use std::os::fd::AsFd;
+    let mut made = Links::from([("lo".to_owned(), 1)]);
+    for link in links {
+        let taken = |index: &u32| {
+            made.values().chain(links.iter().filter_map(|l| l.index.as_ref())).any(|i| i == index)
+        };
+        let free = || (2..).find(|index| !taken(index)).unwrap_or(u32::MAX);
+        let index = link.index.unwrap_or_else(free);
+        let [_, _, a, b] = index.to_be_bytes();
+        let mac = link.mac.as_deref().map(parse_mac).transpose();
+        let mac = mac.map_err(|e| ConformError::Meaning(format!("link {}: {e}", link.name)))?;
+        let far = NewLink {
+            mac: Some([2, 0, 0, 1, a, b]),
+            mtu: Some(FAR_MTU),
+            netns: Some(hosts.as_fd()),
+            ..NewLink::new(&link.name, LinkKind::Dummy)
+        };
+        netlink.add_link(&NewLink {
+            index: Some(index),
+            mac: Some(mac.unwrap_or([2, 0, 0, 0, a, b])),
+            mtu: Some(link.mtu.unwrap_or(1500)),
+            ..NewLink::new(&link.name, LinkKind::Veth(Box::new(far)))
+        })?;
+        made.insert(link.name.clone(), index);
+    }
+    Ok(made)
+}
+
+/// Sets up what is to be up, the far ends first so that the near ones find a carrier at once.
+pub fn up(netlink: &mut Socket, hosts: &Namespace, links: &[Link], indexes: &Links) -> Result<Vec<End>> {
+    let far = || -> Result<Vec<End>> {
+        let mut socket = Socket::open()?;
+        let mut ends = Vec::new();
+        for link in links {
+            let index = socket.link(&link.name)?.index;
+            if link.carrier != Some(false) {
+                socket.set_link(index, &LinkChange::UP)?;
+            }
+            ends.push(End::open(&link.name, index)?);
+        }
+        Ok(ends)
+    };
+    let ends = hosts.enter(far)??;
+    for link in links.iter().filter(|link| link.up != Some(false)) {
+        netlink.set_link(indexes.get(&link.name).copied().unwrap_or(0), &LinkChange::UP)?;
+    }
+    Ok(ends)
+}
+
+/// Whether every link is as the scenario says. The kernel notes a carrier a little later than it is there.
+pub fn ready(netlink: &mut Socket, links: &[Link]) -> Result<bool> {
+    let now = netlink.links()?;
+    let works = |link: &Link| now.iter().any(|l| l.name == link.name && l.is_running() && l.operstate == 6);
+    Ok(links.iter().filter(|l| l.up != Some(false) && l.carrier != Some(false)).all(works))
+}

@@ -1,0 +1,65 @@
+//! The differential against the running kernel: the same frames through a kernel router in a network namespace and
+//! through warren, every byte out and every counter compared.
+//!
+//! Invariant: what is expected always comes from a kernel, never from warren. Called by `warren conform`,
+//! `tests/record`, and the tests of the recorded cases.
+
+mod apply;
+mod case;
+mod compare;
+mod decode;
+mod ends;
+mod kernel;
+mod links;
+mod mib;
+mod unprompted;
+
+pub use case::{Case, Frame, Outcome};
+pub use compare::{Differences, MASKS, compare};
+pub use kernel::{KernelBox, Masked};
+pub use mib::Counters;
+
+use crate::control::netlink;
+use crate::port::capture::CaptureError;
+use crate::scenario::ScenarioError;
+use crate::sys::netns;
+use std::io;
+
+/// Why frames could not be played, or a case not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ConformError {
+    /// A namespace.
+    #[error(transparent)]
+    Netns(#[from] netns::Error),
+    /// The kernel refused an object of the scenario.
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    /// A capture file.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// A scenario file.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// An entry of the scenario that no kernel can be given.
+    #[error("{0}")]
+    Meaning(String),
+    /// The system refused.
+    #[error("cannot {doing}: {source}")]
+    System {
+        /// What was tried.
+        doing: String,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The router never fell silent.
+    #[error("the kernel's router was still busy after {0} seconds: {1}")]
+    Busy(u64, String),
+}
+
+type Result<T> = std::result::Result<T, ConformError>;
+
+/// Wraps the system's answer with what was tried.
+fn system<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(E) -> ConformError {
+    let doing = doing.into();
+    move |source| ConformError::System { doing, source: source.into() }
+}

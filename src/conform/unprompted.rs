@@ -1,0 +1,71 @@
+//! What a kernel router sends on its own account, without a frame that asked for it: probes for neighbours, reports of
+//! joined groups, solicitations of routers. warren leaves these to the kernel, so a comparison takes them out, with the
+//! counters that they moved.
+//!
+//! Invariant: nothing that the router forwards or answers looks like this (each kind has a hop limit that forwarding
+//! would have changed). Called by `kernel`.
+
+use super::Frame;
+use super::mib::Counters;
+use crate::stats::Mib;
+use crate::wire::eth::{ETHERTYPE_ARP, ETHERTYPE_IPV6, EthHdr};
+use crate::wire::icmp::v6;
+use crate::wire::ip6::{self, Ip6Hdr};
+use crate::wire::proto;
+use zerocopy::FromBytes;
+
+/// What kind of unprompted frame this is; `None` for all that is to be compared.
+pub fn kind(frame: &[u8]) -> Option<&'static str> {
+    let (eth, packet) = EthHdr::ref_from_prefix(frame).ok()?;
+    match eth.ethertype.get() {
+        ETHERTYPE_ARP => Some("ARP"),
+        ETHERTYPE_IPV6 => neighbour_discovery(packet),
+        _ => None,
+    }
+}
+
+fn neighbour_discovery(packet: &[u8]) -> Option<&'static str> {
+    let (hdr, _) = Ip6Hdr::ref_from_prefix(packet).ok()?;
+    let (at, kind, _) = ip6::skip_ext(packet, Ip6Hdr::LEN, hdr.next_header)?;
+    if kind != proto::ICMPV6 {
+        return None;
+    }
+    match (packet.get(at)?, hdr.hop_limit) {
+        (&v6::NEIGHBOUR_SOLICIT, 255) => Some("neighbour solicitation"),
+        (&v6::NEIGHBOUR_ADVERT, 255) => Some("neighbour advertisement"),
+        (&v6::ROUTER_SOLICIT, 255) => Some("router solicitation"),
+        // RFC 3810 5: queries, reports of both versions, and MLDv1's done.
+        (130..=132 | 143, 1) => Some("multicast listener report"),
+        _ => None,
+    }
+}
+
+/// Takes the counters that sending `frame` moved off `counters`. Linux: ndisc_send_skb, mld_sendpack.
+pub fn discount(frame: &Frame, counters: &mut Counters) {
+    let Ok((_, packet)) = EthHdr::ref_from_prefix(&frame.bytes) else { return };
+    let Ok((hdr, _)) = Ip6Hdr::ref_from_prefix(packet) else { return };
+    if hdr.version() != 6 {
+        return;
+    }
+    let mut off = |mib, by| counters.take_off(mib, &frame.link, by);
+    let len = packet.len() as u64;
+    for mib in [Mib::Ip6OutRequests, Mib::Icmp6OutMsgs, Mib::Ip6OutTransmits] {
+        off(mib, 1);
+    }
+    off(Mib::Ip6OutOctets, len);
+    if hdr.dst().is_multicast() {
+        off(Mib::Ip6OutMcastPkts, 1);
+        off(Mib::Ip6OutMcastOctets, len);
+    }
+    match kind(&frame.bytes) {
+        Some("neighbour solicitation") => {
+            off(Mib::Icmp6OutNeighborSolicits, 1);
+            off(Mib::Icmp6OutType135, 1);
+        }
+        Some("neighbour advertisement") => {
+            off(Mib::Icmp6OutNeighborAdvertisements, 1);
+            off(Mib::Icmp6OutType136, 1);
+        }
+        _ => {}
+    }
+}

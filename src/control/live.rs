@@ -1,0 +1,290 @@
+//! The control thread's loop: follows the kernel, takes interfaces and gives them back, renews the hold on them.
+//!
+//! Invariant: whatever goes wrong ends with the kernel forwarding. The hold is renewed only while every worker runs; a lapsed
+//! hold means that the rings are emptied unread before anything is taken again. `cli::run` starts it and calls it.
+
+mod event;
+mod stop;
+
+use super::choose::{self, Choice, Refusal, Wish};
+use super::crew::Crew;
+use super::grip::{ChangeError, Grip};
+use super::guard::GuardError;
+use super::guard::foreign::{self, ForeignError, Interface, Watcher};
+use super::netlink::{LinkMsg, Socket};
+use super::rings::{RingError, Taken};
+use super::sync::Mirror;
+use crate::port::PortError;
+use crate::port::Tx;
+use crate::port::afpacket::{self, Queueing};
+use crate::port::post::{Lease, News, Order};
+use crate::port::wait::Waker;
+use crate::stats::MAX_SLOTS;
+use crossbeam_channel::{Receiver, Sender};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::time::{Duration, Instant};
+
+/// How often the hold is renewed. The guard stands aside after five times this.
+const RENEWAL: Duration = Duration::from_millis(200);
+/// How often to look for what announces itself to nobody.
+const LOOK: Duration = Duration::from_secs(1);
+/// Most interfaces that workers send on; the same number is counted separately.
+const WAYS_MAX: usize = MAX_SLOTS;
+
+/// Why control cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// An interface that was named cannot be taken.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Another warren guards it.
+    #[error("{0}: another warren has taken it; stop that one, or take over from it with `--replace`")]
+    Held(String),
+    /// The mirror or a request of ours.
+    #[error(transparent)]
+    Netlink(#[from] super::netlink::Error),
+    /// The mirror.
+    #[error(transparent)]
+    Sync(#[from] super::sync::SyncError),
+    /// The guard.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// The guard, while `left` changed.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// The search for what would be bypassed.
+    #[error(transparent)]
+    Foreign(#[from] ForeignError),
+    /// A port.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// A ring.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// A system call of the loop itself.
+    #[error("cannot {doing}: {source}")]
+    System {
+        /// What.
+        doing: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+/// What other threads want of control. Wake it after sending.
+pub enum Request {
+    /// Look at the mirror and answer by other means. Keep it short: control does nothing else meanwhile.
+    Look(Box<dyn FnOnce(&Mirror) + Send>),
+    /// Give everything back and end; the sender is told when the kernel forwards again.
+    Stop(Option<Sender<()>>),
+}
+
+/// What control is made of.
+pub struct Parts {
+    /// The mirror, synchronised.
+    pub mirror: Mirror,
+    /// The workers, running.
+    pub crew: Crew,
+    /// Their news.
+    pub news: Receiver<News>,
+    /// Until when they forward.
+    pub lease: Lease,
+    /// What other threads want.
+    pub requests: Receiver<Request>,
+    /// Ends the loop's sleep.
+    pub waker: Waker,
+    /// What the user wants.
+    pub wish: Wish,
+    /// Tells the user one line.
+    pub say: fn(&str),
+    /// Called each time that forwarding begins, with the names of the interfaces.
+    pub forwarding: fn(&[&str]),
+}
+
+/// The loop's state.
+pub struct Live {
+    parts: Parts,
+    grip: Grip,
+    watcher: Watcher,
+    socket: Socket,
+    taken: BTreeMap<u32, Taken>,
+    /// Interfaces that workers can send on.
+    ways: BTreeSet<u32>,
+    /// Lines that were told and still hold.
+    told: BTreeSet<String>,
+    /// Interfaces are to be looked at again.
+    look: bool,
+    looked: Instant,
+    renewed: Instant,
+    stopping: Option<Vec<Sender<()>>>,
+}
+
+impl Live {
+    /// Looks round, without taking anything yet. Fails if a named interface cannot be taken for a reason that stays.
+    pub fn new(mut parts: Parts, replacing: bool) -> Result<Live, LiveError> {
+        // Before the first look, so that no change falls in between.
+        let watcher = Watcher::new().map_err(failed("watch for firewalls"))?;
+        let grip = Grip::new(&parts.mirror.writer().left(), parts.lease.clone())?;
+        if let Some(reason) = grip.fallback_reason() {
+            (parts.say)(&format!("guarding by nftables, which is slower: {reason}"));
+        }
+        let mut live = Live {
+            parts,
+            grip,
+            watcher,
+            socket: Socket::open()?,
+            taken: BTreeMap::new(),
+            ways: BTreeSet::new(),
+            told: BTreeSet::new(),
+            look: true,
+            looked: Instant::now(),
+            renewed: Instant::now(),
+            stopping: None,
+        };
+        let links = live.socket.links()?;
+        let (candidates, refused) = live.candidates(&links);
+        if let Some(refusal) = refused.into_iter().next() {
+            return Err(refusal.into());
+        }
+        for link in candidates {
+            if !replacing && super::guard::stands_on(link.index)? {
+                return Err(LiveError::Held(link.name.clone()));
+            }
+        }
+        live.open_ways(&links)?;
+        Ok(live)
+    }
+
+    fn candidates<'l>(&self, links: &'l [LinkMsg]) -> (Vec<&'l LinkMsg>, Vec<Refusal>) {
+        let ifaces = &self.parts.mirror.writer_ref().draft().ifaces;
+        choose::candidates(&self.parts.wish, links, |index| {
+            ifaces.get(index).is_some_and(|i| !(i.addrs4.is_empty() && i.addrs6.is_empty()))
+        })
+    }
+
+    /// Opens sending halves on new links for every worker, and takes back those of links that are gone.
+    fn open_ways(&mut self, links: &[LinkMsg]) -> Result<(), LiveError> {
+        let now: BTreeSet<u32> =
+            links.iter().filter(|l| !l.is_loopback()).map(|l| l.index).take(WAYS_MAX).collect();
+        let wake = failed("wake a worker");
+        for &index in now.difference(&self.ways) {
+            let opened: Result<Vec<_>, _> =
+                (0..self.parts.crew.len()).map(|_| afpacket::Tx::open(index, Queueing::Qdisc)).collect();
+            match opened {
+                Ok(halves) => {
+                    let orders = halves.into_iter().map(|tx| Order::Send(index, Box::new(Tx::Packet(tx))));
+                    self.parts.crew.hand_out(orders).map_err(&wake)?;
+                }
+                // It may be gone already; if not, what is to leave by it is counted as lost.
+                Err(error) => (self.parts.say)(&error.to_string()),
+            }
+        }
+        for &index in self.ways.difference(&now) {
+            self.parts.crew.order(|| Order::Forget(index)).map_err(&wake)?;
+        }
+        self.ways = now;
+        Ok(())
+    }
+
+    /// Brings what is taken in line with links, findings and the wish.
+    fn reconsider(&mut self) -> Result<(), LiveError> {
+        (self.look, self.looked) = (false, Instant::now());
+        let links = self.socket.links()?;
+        self.open_ways(&links)?;
+        let (candidates, refused) = self.candidates(&links);
+        let interfaces: Vec<Interface<'_>> = candidates.iter().map(|l| interface(l)).collect();
+        let findings = foreign::find(&interfaces)?;
+        let choice = choose::choose(&self.parts.wish, &candidates, &findings);
+        self.tell(&choice, &refused);
+        let gone: Vec<u32> =
+            self.taken.keys().filter(|index| !choice.take.contains_key(index)).copied().collect();
+        for index in gone {
+            self.give_back(index)?;
+        }
+        if self.parts.mirror.keep_families(&choice.kept_families) {
+            self.publish()?;
+        }
+        for (&index, name) in &choice.take {
+            if !self.taken.contains_key(&index) {
+                self.take(index, name)?;
+            }
+        }
+        self.hold()
+    }
+
+    /// Says what stays with the kernel, each line once for as long as it holds.
+    fn tell(&mut self, choice: &Choice, refused: &[Refusal]) {
+        let lines: BTreeSet<String> =
+            choice.kept.iter().cloned().chain(refused.iter().map(ToString::to_string)).collect();
+        lines.difference(&self.told).for_each(|line| (self.parts.say)(line));
+        self.told = lines;
+    }
+
+    /// Takes one interface. If others are forwarded already, it follows at once.
+    fn take(&mut self, index: u32, name: &str) -> Result<(), LiveError> {
+        let taken = match Taken::open(index, name, &self.parts.crew) {
+            Ok(taken) => taken,
+            // It may have gone since the links were listed; the next look tells.
+            Err(error) => {
+                (self.parts.say)(&error.to_string());
+                return Ok(());
+            }
+        };
+        self.grip.attach(index)?;
+        let follows = self.grip.holds();
+        if follows {
+            taken.open_gates()?;
+        }
+        self.taken.insert(index, taken);
+        if follows {
+            self.say_forwarding();
+        }
+        Ok(())
+    }
+
+    /// Asks an interface's rings back; the kernel gets it when they are empty.
+    fn give_back(&mut self, index: u32) -> Result<(), LiveError> {
+        if let Some(taken) = self.taken.get_mut(&index) {
+            taken.leave(index, &self.parts.crew).map_err(failed("wake a worker"))?;
+        }
+        Ok(())
+    }
+
+    /// Begins to forward: everything is prepared, so the moment between guard and gates is short.
+    fn hold(&mut self) -> Result<(), LiveError> {
+        let ready = !self.taken.is_empty() && self.taken.values().all(|t| !t.leaving());
+        if self.grip.holds() || !ready || !self.parts.crew.grace().map_err(failed("wake a worker"))? {
+            return Ok(());
+        }
+        self.grip.renew()?;
+        self.renewed = Instant::now();
+        self.taken.values().try_for_each(Taken::open_gates)?;
+        self.parts.crew.roll_call().map_err(failed("wake a worker"))?;
+        self.say_forwarding();
+        Ok(())
+    }
+
+    fn say_forwarding(&self) {
+        let names: Vec<&str> = self.taken.values().map(|t| t.name.as_str()).collect();
+        (self.parts.forwarding)(&names);
+    }
+
+    /// Publishes what the mirror has gathered, in step with the guard.
+    fn publish(&mut self) -> Result<(), LiveError> {
+        self.grip.before_publishing(&self.parts.mirror.writer().left())?;
+        self.parts.mirror.publish();
+        self.grip.after_publishing(&self.parts.crew)?;
+        Ok(())
+    }
+}
+
+/// What the search for filters has to know.
+fn interface(link: &LinkMsg) -> Interface<'_> {
+    let bridge = link.kind.as_deref() == Some("bridge");
+    Interface { index: link.index, name: &link.name, bridge, qdisc: &link.qdisc, xdp: link.xdp }
+}
+
+fn failed(doing: &'static str) -> impl Fn(io::Error) -> LiveError {
+    move |source| LiveError::System { doing, source }
+}

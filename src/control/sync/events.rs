@@ -1,0 +1,320 @@
+//! What each event does to the mirror, and what the kernel did besides without telling.
+//!
+//! Invariant: applying an event twice, or one that a dump has shown already, changes nothing that a later event does not put
+//! right. Called by the mirror for each event, and by `audit` to repair.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use warren_fib::{FibError, Hop, Hops, NexthopBody, Prefix, Route};
+
+use super::convert::{self, Addr};
+use super::{Mirror, SyncError, address, clock, sysctls, uncarried};
+use crate::control::netlink::{
+    AddressMsg, Bucket, Error, Event, Family, LinkMsg, Mode, NeighbourMsg, NexthopKind, NexthopMsg, RouteMsg,
+    Socket, flag,
+};
+use crate::iface::LinkKind;
+use crate::state::{LinkInfo, StateError};
+
+/// `RTN_MULTICAST` in a neighbour: made up by the kernel for its own use.
+pub(super) const MULTICAST: u8 = 5;
+
+/// Dumps the buckets of a resilient group; none for all else.
+pub(super) fn buckets(requests: &mut Socket, msg: &NexthopMsg) -> Result<Vec<Bucket>, Error> {
+    match msg.kind {
+        NexthopKind::Group { resilient: Some(_), .. } => requests.buckets(msg.id),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// What the state keeps of a link message.
+pub(super) fn link_info(link: &LinkMsg) -> LinkInfo {
+    LinkInfo {
+        index: link.index,
+        name: link.name.clone(),
+        kind: match link.arphrd {
+            libc::ARPHRD_ETHER => LinkKind::Ethernet,
+            libc::ARPHRD_LOOPBACK => LinkKind::Loopback,
+            _ => LinkKind::Raw,
+        },
+        mac: link.mac.unwrap_or_default(),
+        mtu: link.mtu,
+        up: link.is_up(),
+        // Linux: fib_netdev_event and nh_netdev_event ask for either of the two.
+        carrier: link.is_running() || link.is_lower_up(),
+    }
+}
+
+impl Mirror {
+    /// Applies one event.
+    pub(super) fn apply(&mut self, event: Event) {
+        match event {
+            Event::Link(link) => self.link(link),
+            Event::LinkGone(link) => self.link_gone(link.index),
+            Event::Address(msg) => self.address(&msg),
+            Event::AddressGone(msg) => self.address_gone(&msg),
+            Event::Neighbour(msg) => self.neighbour(&msg, true),
+            Event::NeighbourGone(msg) => self.neighbour(&msg, false),
+            Event::Route4(msg, mode) => self.route::<Ipv4Addr>(&msg, mode),
+            Event::Route6(msg, mode) => self.route::<Ipv6Addr>(&msg, mode),
+            Event::Route4Gone(msg) => self.route_gone::<Ipv4Addr>(&msg),
+            Event::Route6Gone(msg) => self.route_gone::<Ipv6Addr>(&msg),
+            Event::Rule(_) | Event::RuleGone(_) => self.stale.rules = true,
+            Event::Nexthop(msg) => self.nexthop(&msg),
+            Event::NexthopGone(msg) => self.nexthop_gone(msg.id),
+            Event::Bucket(_) => self.stale.nexthops = true,
+            Event::Netconf(msg) => {
+                sysctls::take_netconf(&mut self.writer, &msg);
+                // Linux 6.17 announces force_forwarding without its value.
+                self.stale.sysctls = true;
+            }
+            Event::NetconfGone(_) => self.stale.sysctls = true,
+            Event::Ignored(_) => {}
+        }
+    }
+
+    /// A link is new or changed. Routes and next-hop objects go with its state in silence; the writer sees to that.
+    pub(super) fn link(&mut self, link: LinkMsg) {
+        let before = self.writer.draft().ifaces.get(link.index).map(|i| (i.name.clone(), i.mtu, i.conf6.mtu));
+        let state = |link: &LinkMsg| (link.is_up(), link.is_running(), link.is_lower_up());
+        let was = self.links.get(&link.index).map(state);
+        if was != Some(state(&link)) {
+            self.disturbed.all = true;
+            self.withdrawing = true;
+            self.stale.sysctls = true;
+        }
+        self.writer.set_link(link_info(&link));
+        sysctls::take_arrays(&mut self.writer, &link);
+        // Names in rules stand for other links now.
+        self.stale.rules |= before.as_ref().is_none_or(|(name, ..)| *name != link.name);
+        if let Some((_, mtu, mtu6)) = before.filter(|(_, mtu, _)| *mtu != link.mtu) {
+            self.mtu_changed(link.index, link.mtu, if mtu6 > 0 { mtu6 } else { i64::from(mtu) });
+        }
+        self.uncarried.link(&link);
+        self.changes.links = true;
+        self.links.insert(link.index, link);
+    }
+
+    /// A link is gone with all that is on it.
+    pub(super) fn link_gone(&mut self, index: u32) {
+        self.writer.remove_link(index);
+        self.links.remove(&index);
+        let left = self.writer.neighbours().filter(|(oif, ..)| *oif == index).map(|(_, addr, _)| addr);
+        for addr in left.collect::<Vec<_>>() {
+            self.writer.set_neighbour(index, addr, None);
+        }
+        self.uncarried.link_gone(index);
+        self.disturbed.all = true;
+        self.withdrawing = true;
+        self.stale.rules = true;
+        self.changes.links = true;
+    }
+
+    fn address(&mut self, msg: &AddressMsg) {
+        self.writer.update_iface(msg.index, |iface| address::put(iface, msg));
+        if msg.prefix.addr().is_ipv4() {
+            self.writer.set_addressed4(msg.index, true);
+        }
+        self.stale.sysctls = true;
+    }
+
+    /// An address is gone. With the last IPv4 one all IPv4 routes of the interface go (fib_disable_ip).
+    fn address_gone(&mut self, msg: &AddressMsg) {
+        self.writer.update_iface(msg.index, |iface| address::take(iface, msg));
+        let iface = self.writer.draft().ifaces.get(msg.index);
+        match msg.prefix.addr() {
+            IpAddr::V4(_) if iface.is_some_and(|iface| iface.addrs4.is_empty()) => {
+                self.writer.set_addressed4(msg.index, false);
+                self.disturbed.all = true;
+                self.withdrawing = true;
+            }
+            IpAddr::V4(_) => {}
+            IpAddr::V6(addr) => self.prefsrc_gone(addr),
+        }
+        self.stale.sysctls = true;
+    }
+
+    fn neighbour(&mut self, msg: &NeighbourMsg, here: bool) {
+        if msg.flags & flag::PROXY != 0 {
+            self.stale.proxies = true;
+        } else if msg.kind != MULTICAST {
+            let neighbour = convert::neighbour(msg).filter(|_| here);
+            self.writer.set_neighbour(msg.index, msg.to, neighbour);
+            self.wishes.answered(msg.index, msg.to);
+            self.changes.neighbours = true;
+        }
+    }
+
+    fn route<A: Addr>(&mut self, msg: &RouteMsg, mode: Mode) {
+        let Some(route) = convert::route::<A>(msg, clock()) else { return };
+        self.disturb(&route);
+        self.note(&route);
+        self.changes.routes = true;
+        if let Err(error) = A::insert(&mut self.writer, route, convert::place(mode)) {
+            self.failed(A::FAMILY, &error);
+        }
+    }
+
+    fn route_gone<A: Addr>(&mut self, msg: &RouteMsg) {
+        let Some(route) = convert::route::<A>(msg, clock()) else { return };
+        self.disturb(&route);
+        self.changes.routes = true;
+        if let Err(error) = A::remove(&mut self.writer, &route) {
+            self.failed(A::FAMILY, &error);
+        }
+    }
+
+    /// A change that was refused: by a limit, or because a silent removal was faster than its cause.
+    pub(super) fn failed(&mut self, family: Family, error: &StateError) {
+        match error {
+            StateError::Fib(FibError::UnknownNexthop { .. } | FibError::NotAMember { .. }) => {
+                self.stale.nexthops = true;
+                self.rest.hurry(std::time::Duration::ZERO);
+            }
+            _ => self.refuse(family, error),
+        }
+    }
+
+    /// Keeps in mind that a dump under way may show the old state of a prefix.
+    fn disturb<A: Addr>(&mut self, route: &Route<A>) {
+        if self.pass.is_none() {
+            return;
+        }
+        let (table, dst) = (route.table, route.dst);
+        match dst.addr().into() {
+            IpAddr::V4(addr) => {
+                self.disturbed.v4.extend(Prefix::new(addr, dst.len()).map(|dst| (table, dst)));
+            }
+            IpAddr::V6(addr) => {
+                self.disturbed.v6.extend(Prefix::new(addr, dst.len()).map(|dst| (table, dst)));
+            }
+        }
+    }
+
+    /// Notes what makes later silence matter, and what warren does not carry.
+    pub(super) fn note<A: Addr>(&mut self, route: &Route<A>) {
+        if let Some(IpAddr::V6(addr)) = route.prefsrc.map(Into::into) {
+            self.prefsrcs6.insert(addr);
+        }
+        self.mtus6 |= A::V6 && route.mtu != 0;
+        if self.uncarried.route(route) {
+            self.uncarried.apply(&mut self.writer);
+        }
+    }
+
+    /// A next-hop object is new or changed.
+    pub(super) fn nexthop(&mut self, msg: &NexthopMsg) {
+        let Ok(buckets) = buckets(&mut self.requests, msg) else {
+            // It changed again meanwhile.
+            self.stale.nexthops = true;
+            return;
+        };
+        let Some(object) = convert::nexthop(msg, &buckets) else { return };
+        let tunnel = matches!(&object.body, NexthopBody::Single(hop) if hop.encap);
+        self.uncarried.rescan |= tunnel || self.uncarried.any();
+        self.changes.routes = true;
+        if let Err(error) = self.writer.set_nexthop(object) {
+            self.failed(Family::V4, &error);
+            self.failed(Family::V6, &error);
+        }
+    }
+
+    /// A next-hop object is gone; its routes go in silence.
+    pub(super) fn nexthop_gone(&mut self, id: u32) {
+        self.writer.remove_nexthop(id);
+        self.disturbed.all = true;
+        self.withdrawing = true;
+        self.changes.routes = true;
+    }
+
+    /// IPv6 routes with an MTU follow their link's: fib6_nh_mtu_change. `before` is the IPv6 MTU that the link had.
+    fn mtu_changed(&mut self, index: u32, mtu: u32, before: i64) {
+        if !self.mtus6 {
+            return;
+        }
+        self.rewrite6(|route| {
+            let on_link =
+                matches!(&route.hops, Hops::List(hops) if hops.first().is_some_and(|hop| hop.oif == index));
+            let follows = route.mtu >= mtu || i64::from(route.mtu) == before;
+            if on_link && route.mtu != 0 && !route.mtu_lock && follows {
+                route.mtu = mtu;
+            }
+        });
+    }
+
+    /// IPv6 routes that prefer an address lose the preference with it: fib6_remove_prefsrc. Not while their own link
+    /// still has it, or for a global address any link.
+    fn prefsrc_gone(&mut self, addr: Ipv6Addr) {
+        if !self.prefsrcs6.contains(&addr) {
+            return;
+        }
+        let with =
+            self.writer.draft().ifaces.iter().filter(|iface| iface.addrs6.iter().any(|a| a.addr == addr));
+        let still: Vec<u32> = with.map(|iface| iface.index).collect();
+        if !still.is_empty() && !addr.is_unicast_link_local() {
+            return;
+        }
+        self.rewrite6(|route| {
+            let kept = leg(route).is_some_and(|hop| still.contains(&hop.oif));
+            let own_hops = !matches!(route.hops, Hops::Object(_));
+            if route.prefsrc == Some(addr) && own_hops && !kept {
+                route.prefsrc = None;
+            }
+        });
+    }
+
+    /// Changes IPv6 routes as the kernel does, without an event. Linear in the number of routes.
+    fn rewrite6(&mut self, change: impl Fn(&mut Route<Ipv6Addr>)) {
+        self.disturbed.all = true;
+        for (table, dst) in self.writer.prefixes::<Ipv6Addr>().collect::<Vec<_>>() {
+            let before = self.writer.routes_at(table, dst);
+            let mut after = before.clone();
+            after.iter_mut().for_each(&change);
+            if after != before
+                && let Err(error) = self.writer.set_routes6(table, dst, &after)
+            {
+                self.refuse(Family::V6, &error);
+            }
+        }
+    }
+
+    /// Reads anew what events have made stale.
+    pub(super) fn refresh(&mut self) -> Result<(), SyncError> {
+        let stale = std::mem::take(&mut self.stale);
+        if stale.sysctls {
+            self.stale.sysctls = is_open(self.check_sysctls())?;
+        }
+        if stale.rules {
+            self.stale.rules = is_open(self.check_rules(true))?;
+        }
+        if stale.nexthops {
+            self.stale.nexthops = is_open(self.check_nexthops(true))?;
+        }
+        if stale.proxies {
+            let proxies = self.requests.proxies()?;
+            uncarried::take_proxies(&mut self.writer, &mut self.uncarried, &proxies);
+            self.uncarried.apply(&mut self.writer);
+        }
+        if self.uncarried.rescan {
+            self.uncarried.scan(&mut self.writer);
+        }
+        Ok(())
+    }
+}
+
+/// The leg that the kernel asks when it changes a route as a whole.
+fn leg(route: &Route<Ipv6Addr>) -> Option<&Hop> {
+    match &route.hops {
+        Hops::List(hops) => hops.first(),
+        Hops::None | Hops::Object(_) => None,
+    }
+}
+
+/// Whether a dump must be tried again: it was interrupted, or a message in it could not be read.
+fn is_open<T>(result: Result<T, SyncError>) -> Result<bool, SyncError> {
+    match result {
+        Ok(_) => Ok(false),
+        Err(SyncError::Netlink(Error::Interrupted { .. } | Error::Malformed { .. })) => Ok(true),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,186 @@
+//! Links and addresses of a scenario, with all that a kernel makes of them. Called by `load`, in its order.
+
+use super::load::{Loader, scope};
+use super::sysctl::NeighDefaults;
+use super::{Address, Link, Scenario, derive};
+use crate::iface::{Addr4, Addr6, LinkKind};
+use crate::state::LinkInfo;
+use crate::wire::eth::parse_mac;
+use crate::wire::ip6;
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use warren_fib::Place;
+
+/// Index of `lo`, which is always there.
+const LO: u32 = 1;
+/// What a link has unless the scenario says otherwise; the rest are the kernel's own defaults in `crate::sysctl`.
+const MTU: u32 = 1500;
+const MTU_LO: u32 = 65536;
+
+/// The default hardware address of a link: locally administered, the index in its last bytes.
+pub fn default_mac(index: u32) -> [u8; 6] {
+    let [a, b, c, d] = index.to_be_bytes();
+    [2, 0, a, b, c, d]
+}
+
+impl Loader<'_> {
+    pub(super) fn lo(&mut self, neigh: NeighDefaults) {
+        let (name, kind) = ("lo".to_owned(), LinkKind::Loopback);
+        self.set_link(
+            LinkInfo { index: LO, name, kind, mac: [0; 6], mtu: MTU_LO, up: true, carrier: true },
+            neigh,
+        );
+    }
+
+    fn set_link(&mut self, link: LinkInfo, neigh: NeighDefaults) {
+        let index = link.index;
+        self.writer.set_link(link);
+        self.writer.update_iface(index, |i| (i.neigh4, i.neigh6) = (neigh.v4, neigh.v6));
+    }
+
+    pub(super) fn link(&mut self, s: &Scenario, entry: &Link, neigh: NeighDefaults) -> Result<(), String> {
+        let ifaces = &self.writer.draft().ifaces;
+        if ifaces.by_name(&entry.name).is_some() {
+            return Err("there is a link of this name already (lo is always there)".into());
+        }
+        let chosen: Vec<u32> = s.link.iter().filter_map(|l| l.index).collect();
+        let free = |i: &u32| ifaces.get(*i).is_none() && !chosen.contains(i);
+        let index = entry.index.or_else(|| (LO + 1..).find(free)).unwrap_or(0);
+        if let Some(other) = ifaces.get(index) {
+            return Err(format!("index {index} is that of {}", other.name));
+        }
+        if index == 0 || i32::try_from(index).is_err() {
+            return Err(format!("index {index} is not between 1 and {}", i32::MAX));
+        }
+        let mac = match &entry.mac {
+            Some(text) => parse_mac(text).map_err(|e| e.to_string())?,
+            None => default_mac(index),
+        };
+        let (name, mtu) = (entry.name.clone(), entry.mtu.unwrap_or(MTU));
+        let kind = LinkKind::Ethernet;
+        self.set_link(LinkInfo { index, name, kind, mac, mtu, up: true, carrier: true }, neigh);
+        Ok(())
+    }
+
+    /// What links get without being asked: loopback addresses, link-local addresses, the route of groups.
+    /// Linux: init_loopback, addrconf_dev_config.
+    pub(super) fn without_addresses(&mut self) {
+        let links: Vec<_> = self.writer.draft().ifaces.iter().map(|i| (i.index, i.mac, i.mtu)).collect();
+        for (index, mac, mtu) in links {
+            if mtu < ip6::MIN_MTU {
+                // RFC 8200 5: no IPv6 here; what arrives is discarded as if it were switched off.
+                self.writer.update_iface(index, |i| i.conf6.disable_ipv6 = 1);
+            }
+            let conf = self.writer.draft().ifaces.get(index).map(|i| i.conf6).unwrap_or_default();
+            let mut wanted = Vec::new();
+            if index == LO {
+                wanted.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
+            }
+            if conf.disable_ipv6 == 0 && index == LO {
+                wanted.push(IpAddr::V6(Ipv6Addr::LOCALHOST));
+            } else if conf.disable_ipv6 == 0 {
+                let group = self.writer.draft().ifaces.get(index).and_then(derive::multicast6);
+                let _ = group.map(|route| self.writer.insert6(route, Place::New));
+                if conf.addr_gen_mode == 0 {
+                    wanted.push(IpAddr::V6(ip6::link_local_from_mac(mac)));
+                }
+            }
+            for addr in wanted {
+                let len = match addr {
+                    IpAddr::V4(_) => 8,
+                    IpAddr::V6(a) if a.is_loopback() => 128,
+                    IpAddr::V6(_) => 64,
+                };
+                // These are the first of their links, so nothing can speak against them.
+                let flags = if len == 128 { &["noprefixroute".to_owned()][..] } else { &[] };
+                let _ = IpNet::new(addr, len).map(|net| self.add(index, net, flags, None));
+            }
+        }
+    }
+
+    pub(super) fn address(&mut self, entry: &Address) -> Result<(), String> {
+        let index = self.index(&entry.dev)?;
+        self.add(index, entry.prefix, &entry.flags, entry.scope.as_deref())
+    }
+
+    /// Gives a link an address with the routes that a kernel derives from it.
+    fn add(&mut self, index: u32, net: IpNet, flags: &[String], scope: Option<&str>) -> Result<(), String> {
+        let known = ["deprecated", "tentative", "optimistic", "temporary", "noprefixroute", "secondary"];
+        if let Some(flag) = flags.iter().find(|f| !known.contains(&f.as_str())) {
+            return Err(format!("unknown flag {flag:?}; there are {}", known.join(", ")));
+        }
+        let has = |flag: &str| flags.iter().any(|f| f == flag);
+        let Some(mut link) = self.writer.draft().ifaces.get(index).cloned() else { return Ok(()) };
+        match net {
+            IpNet::V4(net) => {
+                // iproute2 gives loopback addresses host scope.
+                let natural = if net.addr().is_loopback() { derive::SCOPE_HOST } else { 0 };
+                let scope = scope.map_or(Ok(natural), self::scope)?;
+                let (addr, prefix_len) = (net.addr(), net.prefix_len());
+                let new = Addr4 { addr, peer: addr, prefix_len, broadcast: None, scope, secondary: false };
+                let new = derive::insert4(&mut link.addrs4, new)?;
+                for route in derive::routes4(&link, &new, !has("noprefixroute")) {
+                    self.writer.insert4(route, Place::Append).map_err(|e| e.to_string())?;
+                }
+            }
+            IpNet::V6(_) if link.conf6.disable_ipv6 != 0 => {
+                return Err("IPv6 is off on this link (disable_ipv6, or an MTU below 1280)".into());
+            }
+            IpNet::V6(net) => {
+                let new = Addr6 {
+                    addr: net.addr(),
+                    prefix_len: net.prefix_len(),
+                    tentative: has("tentative"),
+                    optimistic: has("optimistic"),
+                    deprecated: has("deprecated"),
+                    temporary: has("temporary"),
+                    no_prefix_route: has("noprefixroute"),
+                };
+                derive::insert6(&mut link.addrs6, new)?;
+                for route in derive::routes6(&link, &new) {
+                    self.writer.insert6(route, Place::New).map_err(|e| e.to_string())?;
+                }
+            }
+        }
+        self.writer.update_iface(index, |i| (i.addrs4, i.addrs6) = (link.addrs4, link.addrs6));
+        Ok(())
+    }
+
+    pub(super) fn groups(&mut self) {
+        let links: Vec<u32> = self.writer.draft().ifaces.iter().map(|i| i.index).collect();
+        for index in links {
+            self.writer.update_iface(index, |i| {
+                i.groups4 = vec![derive::ALL_HOSTS];
+                i.groups6 = derive::groups6(i);
+            });
+        }
+    }
+
+    /// The last thing that happens to a link: it goes down, or loses its carrier.
+    /// Linux: fib_disable_ip, addrconf_ifdown, neigh_ifdown, neigh_carrier_down.
+    pub(super) fn last(&mut self, s: &Scenario, entry: &Link) {
+        let up = entry.up != Some(false);
+        let carrier = up && entry.carrier != Some(false);
+        let Some(i) = self.writer.draft().ifaces.by_name(&entry.name).cloned().filter(|_| !carrier) else {
+            return;
+        };
+        for gone in s.neighbour.iter().filter(|n| n.dev == entry.name && n.proxy != Some(true)) {
+            let permanent = matches!(gone.state.as_deref(), None | Some("permanent"));
+            if !(up && permanent) {
+                self.writer.set_neighbour(i.index, gone.to, None);
+            }
+        }
+        let (kind, mac, mtu, name) = (i.kind, i.mac, i.mtu, i.name);
+        self.writer.set_link(LinkInfo { index: i.index, name, kind, mac, mtu, up, carrier });
+        if !up {
+            let keeps =
+                self.writer.draft().sysctl.all6.keep_addr_on_down > 0 || i.conf6.keep_addr_on_down > 0;
+            self.writer.update_iface(i.index, |i| {
+                i.addrs6.retain(|a| keeps && !ip6::is_link_local(a.addr));
+                i.addrs6.iter_mut().for_each(|a| a.tentative = true);
+                (i.groups4, i.groups6) = (Vec::new(), Vec::new());
+            });
+        }
+        while self.writer.withdraw(4096) {}
+    }
+}

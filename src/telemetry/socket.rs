@@ -1,0 +1,224 @@
+//! The control socket: one for each network namespace, for root only, a line of JSON each way.
+//!
+//! Invariant: whoever holds the lock beside it is the one warren of the namespace; so what a dead one left is replaced. A
+//! request is bounded in length and time, and one is answered at a time. Nothing listens on the network.
+
+use super::show::Topic;
+use super::table::Table;
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Where sockets lie, by the number of their namespace.
+const FOLDER: &str = "/run/warren/control";
+/// Longest request, in bytes.
+const REQUEST_MAX: u64 = 4096;
+/// How long a client may take for its request, and the server for its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What can be asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Request {
+    /// A page of a table.
+    Show {
+        /// Which table.
+        topic: Topic,
+        /// Rows to leave out.
+        #[serde(default)]
+        from: usize,
+    },
+    /// Let the kernel forward again, and end. Answered when it does.
+    Stop,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// A page.
+    Table(Table),
+    /// The kernel forwards.
+    Stopped,
+    /// One line.
+    Error(String),
+}
+
+/// Why the socket cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// There is one already.
+    #[error(
+        "another warren routes in this network namespace; `warren show workers` asks it, `--replace` takes over from it"
+    )]
+    Taken,
+    /// There is none.
+    #[error("no warren runs in this network namespace; start one with `warren run`")]
+    Nobody,
+    /// It answered with an error, or not as agreed.
+    #[error("the running warren answers: {0}")]
+    Answer(String),
+    /// A system call failed.
+    #[error("control socket {path}: cannot {doing}: {source}{}", cure(source), path = .path.display())]
+    System {
+        /// Which.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+fn cure(source: &io::Error) -> &'static str {
+    if source.kind() == ErrorKind::PermissionDenied { " (run as root)" } else { "" }
+}
+
+/// The right to be the one warren of this thread's namespace. Removed with the value.
+#[derive(Debug)]
+pub struct Place {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Place {
+    /// Takes the place, at once or as soon as `patience` allows.
+    pub fn take(patience: Duration) -> Result<Place, SocketError> {
+        let path = path()?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(FOLDER);
+        made.map_err(failed(&path, "make its folder"))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path.with_extension("lock"))
+            .map_err(failed(&path, "open its lock"))?;
+        let begin = Instant::now();
+        loop {
+            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Place { path, _lock: lock }),
+                Err(rustix::io::Errno::WOULDBLOCK) if begin.elapsed() < patience => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(SocketError::Taken),
+                Err(error) => return Err(failed(&path, "lock it")(error.into())),
+            }
+        }
+    }
+
+    /// Answers requests by `answer` until the process ends.
+    pub fn serve(&self, answer: impl Fn(Request) -> Answer + Send + 'static) -> Result<(), SocketError> {
+        let path = &self.path;
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(failed(path, "remove an old one")(error));
+            }
+            _ => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed(path, "make it"))?;
+        fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed(path, "keep others out"))?;
+        let serve = move || {
+            for stream in listener.incoming().flatten() {
+                // A client that goes away or sends nonsense is its own affair.
+                let _ = one(&stream, &answer);
+            }
+        };
+        let spawned = std::thread::Builder::new().name("warren-socket".into()).spawn(serve);
+        spawned.map(|_| ()).map_err(failed(path, "start its thread"))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Reads one request and answers it.
+fn one(stream: &UnixStream, answer: impl Fn(Request) -> Answer) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new(stream.take(REQUEST_MAX)).read_line(&mut line)?;
+    let answer = match serde_json::from_str(&line) {
+        Ok(request) => answer(request),
+        Err(error) => Answer::Error(format!("not a request: {error}")),
+    };
+    send(stream, &answer)
+}
+
+fn send(mut stream: &UnixStream, value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+/// Asks the warren of this thread's namespace.
+pub fn ask(request: Request) -> Result<Answer, SocketError> {
+    let path = path()?;
+    let stream = match UnixStream::connect(&path) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            return Err(SocketError::Nobody);
+        }
+        result => result.map_err(failed(&path, "connect"))?,
+    };
+    stream.set_read_timeout(Some(2 * PATIENCE)).map_err(failed(&path, "set a timeout"))?;
+    send(&stream, &request).map_err(failed(&path, "send a request"))?;
+    let mut line = String::new();
+    BufReader::new(&stream).read_line(&mut line).map_err(failed(&path, "read the answer"))?;
+    match serde_json::from_str(&line) {
+        Ok(Answer::Error(error)) => Err(SocketError::Answer(error)),
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(SocketError::Answer(format!("{error} (is it of another version?)"))),
+    }
+}
+
+/// The socket of the calling thread's namespace, by the namespace's inode number.
+fn path() -> Result<PathBuf, SocketError> {
+    let own = Path::new("/proc/thread-self/ns/net");
+    let inode = fs::metadata(own).map_err(failed(own, "find the network namespace"))?.ino();
+    Ok(Path::new(FOLDER).join(format!("{inode}.sock")))
+}
+
+fn failed(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> SocketError {
+    let path = path.to_owned();
+    move |source| SocketError::System { path, doing, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exchange(sent: &[u8]) -> String {
+        let (server, mut client) = UnixStream::pair().unwrap();
+        std::thread::scope(|s| {
+            s.spawn(move || {
+                let _ = one(&server, |request| Answer::Error(format!("{request:?}")));
+            });
+            let _ = client.write_all(sent);
+            let mut line = String::new();
+            BufReader::new(&client).read_line(&mut line).unwrap();
+            line
+        })
+    }
+
+    #[test]
+    fn requests_are_one_bounded_line() {
+        let sent = serde_json::to_vec(&Request::Show { topic: Topic::Drops, from: 3 }).unwrap();
+        assert_eq!(
+            String::from_utf8(sent.clone()).unwrap(),
+            r#"{"show":{"topic":"drops","from":3}}"#,
+            "the protocol is stable"
+        );
+        assert!(exchange(&[&sent[..], b"\n"].concat()).contains("Show { topic: Drops, from: 3 }"));
+        for nonsense in [&b"{}\n"[..], b"\n", b"{\"show\":{\"topic\":\"x\"}}\n", &[b'['; 9000]] {
+            assert!(exchange(nonsense).contains("not a request"), "{nonsense:?}");
+        }
+    }
+}

@@ -18,5 +18,6 @@ pub mod state;
 pub mod stats;
 pub mod sys;
 pub mod sysctl;
+pub mod telemetry;
 pub mod wire;
 pub mod worker;

@@ -9,6 +9,9 @@ mod explain;
 mod offline;
 mod replay;
 mod route;
+mod run;
+mod show;
+mod snapshot;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -17,12 +20,15 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
+  warren run eth1 eth2                                 route between two interfaces until Ctrl-C
+  warren show counters                                 what a running warren and its kernel counted
   warren replay in.pcapng -s box.toml --out results    what leaves, and every counter that moved
   warren replay in.pcapng -s box.toml --loop 1000      how fast
   warren explain in.pcapng -s box.toml --packet 3      one packet, step by step
   warren route get 2001:db8:a::1 iif p0 -s box.toml    where it would go, and why
+  warren snapshot -o box.toml                          this box as a scenario
 
-A scenario describes a box in TOML, in the words of iproute2; without a scenario nothing is derived from this machine.";
+A scenario (-s) describes a box in TOML, in the words of iproute2. Offline commands know of no other box.";
 
 /// A userspace packet-forwarding dataplane that forwards exactly as the running Linux kernel would.
 #[derive(Parser)]
@@ -34,9 +40,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Run(run::Args),
+    Show(show::Args),
     Replay(replay::Args),
     Explain(explain::Args),
     Route(route::Args),
+    Snapshot(snapshot::Args),
     Completions(completions::Args),
 }
 
@@ -47,9 +56,12 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let done = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Show(args) => show::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Route(args) => route::run(&args),
+        Command::Snapshot(args) => snapshot::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
     match done {

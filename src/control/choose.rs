@@ -230,7 +230,11 @@ mod tests {
         let pick = |bypass: &[What], findings: &[Finding]| {
             let choice =
                 choose(&Wish { bypass: bypass.to_vec(), ..wish(&[]) }, &[r0, &all[2], &down], findings);
-            (choice.take.into_values().collect::<Vec<_>>().join(" "), Vec::from_iter(choice.kept_families), choice.kept.len())
+            (
+                choice.take.into_values().collect::<Vec<_>>().join(" "),
+                Vec::from_iter(choice.kept_families),
+                choice.kept.len(),
+            )
         };
         let v4 = finding(What::Firewall, Some(foreign::Family::V4), None);
         let v6 = finding(What::Ipsec, Some(foreign::Family::V6), None);

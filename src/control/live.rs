@@ -11,9 +11,10 @@ use super::crew::Crew;
 use super::grip::{ChangeError, Grip};
 use super::guard::GuardError;
 use super::guard::foreign::{self, ForeignError, Interface, Watcher};
-use super::netlink::{LinkMsg, Socket};
+use super::netlink::{Family, LinkMsg, Socket};
 use super::rings::{RingError, Taken};
 use super::sync::Mirror;
+use crate::iface::Iface;
 use crate::port::PortError;
 use crate::port::Tx;
 use crate::port::afpacket::{self, Queueing};
@@ -24,6 +25,7 @@ use crossbeam_channel::{Receiver, Sender};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, Instant};
+use warren_fib::Prefix;
 
 /// How often the hold is renewed. The guard stands aside after five times this.
 const RENEWAL: Duration = Duration::from_millis(200);
@@ -63,7 +65,7 @@ pub enum LiveError {
     #[error(transparent)]
     Ring(#[from] RingError),
     /// A system call of the loop itself.
-    #[error("cannot {doing}: {source}")]
+    #[error("cannot {doing}: {source}{}", cure(source))]
     System {
         /// What.
         doing: &'static str,
@@ -75,7 +77,7 @@ pub enum LiveError {
 /// What other threads want of control. Wake it after sending.
 pub enum Request {
     /// Look at the mirror and answer by other means. Keep it short: control does nothing else meanwhile.
-    Look(Box<dyn FnOnce(&Mirror) + Send>),
+    Look(Box<dyn FnOnce(&mut Mirror) + Send>),
     /// Give everything back and end; the sender is told when the kernel forwards again.
     Stop(Option<Sender<()>>),
 }
@@ -113,6 +115,8 @@ pub struct Live {
     ways: BTreeSet<u32>,
     /// Lines that were told and still hold.
     told: BTreeSet<String>,
+    /// Families that stay with the kernel.
+    kept_families: BTreeSet<Family>,
     /// Interfaces are to be looked at again.
     look: bool,
     looked: Instant,
@@ -137,6 +141,7 @@ impl Live {
             taken: BTreeMap::new(),
             ways: BTreeSet::new(),
             told: BTreeSet::new(),
+            kept_families: BTreeSet::new(),
             look: true,
             looked: Instant::now(),
             renewed: Instant::now(),
@@ -156,8 +161,8 @@ impl Live {
         Ok(live)
     }
 
-    fn candidates<'l>(&self, links: &'l [LinkMsg]) -> (Vec<&'l LinkMsg>, Vec<Refusal>) {
-        let ifaces = &self.parts.mirror.writer_ref().draft().ifaces;
+    fn candidates<'l>(&mut self, links: &'l [LinkMsg]) -> (Vec<&'l LinkMsg>, Vec<Refusal>) {
+        let ifaces = &self.parts.mirror.writer().draft().ifaces;
         choose::candidates(&self.parts.wish, links, |index| {
             ifaces.get(index).is_some_and(|i| !(i.addrs4.is_empty() && i.addrs6.is_empty()))
         })
@@ -202,21 +207,49 @@ impl Live {
         for index in gone {
             self.give_back(index)?;
         }
-        if self.parts.mirror.keep_families(&choice.kept_families) {
-            self.publish()?;
-        }
+        self.leave_families(&choice)?;
         for (&index, name) in &choice.take {
             if !self.taken.contains_key(&index) {
                 self.take(index, name)?;
             }
         }
+        self.mark_taken()?;
         self.hold()
+    }
+
+    /// Writes down in the published state which interfaces are taken.
+    fn mark_taken(&mut self) -> Result<(), LiveError> {
+        let writer = self.parts.mirror.writer();
+        let wrong = |i: &&Iface| i.taken != self.taken.contains_key(&i.index);
+        let wrong: Vec<u32> = writer.draft().ifaces.iter().filter(wrong).map(|i| i.index).collect();
+        for &index in &wrong {
+            writer.update_iface(index, |i| i.taken = !i.taken);
+        }
+        if wrong.is_empty() { Ok(()) } else { self.publish() }
+    }
+
+    /// Leaves whole families to the kernel: those that something filters, and those that the mirror cannot carry.
+    fn leave_families(&mut self, choice: &Choice) -> Result<(), LiveError> {
+        let uncarried = self.parts.mirror.refusals().into_iter().map(|r| r.family);
+        let kept: BTreeSet<Family> = uncarried.chain(choice.kept_families.iter().copied()).collect();
+        if kept == self.kept_families {
+            return Ok(());
+        }
+        let v4 = kept.contains(&Family::V4).then_some(Prefix::ANY);
+        let v6 = kept.contains(&Family::V6).then_some(Prefix::ANY);
+        self.parts.mirror.leave_also(v4.into_iter().collect(), v6.into_iter().collect());
+        self.kept_families = kept;
+        self.publish()
     }
 
     /// Says what stays with the kernel, each line once for as long as it holds.
     fn tell(&mut self, choice: &Choice, refused: &[Refusal]) {
-        let lines: BTreeSet<String> =
-            choice.kept.iter().cloned().chain(refused.iter().map(ToString::to_string)).collect();
+        let uncarried = self.parts.mirror.refusals().into_iter().map(|r| match r.family {
+            Family::V4 => format!("IPv4 stays with the kernel: {}", r.reason),
+            Family::V6 => format!("IPv6 stays with the kernel: {}", r.reason),
+        });
+        let refused = refused.iter().map(ToString::to_string);
+        let lines: BTreeSet<String> = choice.kept.iter().cloned().chain(refused).chain(uncarried).collect();
         lines.difference(&self.told).for_each(|line| (self.parts.say)(line));
         self.told = lines;
     }
@@ -283,6 +316,13 @@ impl Live {
 fn interface(link: &LinkMsg) -> Interface<'_> {
     let bridge = link.kind.as_deref() == Some("bridge");
     Interface { index: link.index, name: &link.name, bridge, qdisc: &link.qdisc, xdp: link.xdp }
+}
+
+fn cure(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => " (run as root, or with CAP_NET_ADMIN and CAP_NET_RAW)",
+        _ => "",
+    }
 }
 
 fn failed(doing: &'static str) -> impl Fn(io::Error) -> LiveError {

@@ -4,6 +4,7 @@ pub mod choose;
 pub mod crew;
 pub mod grip;
 pub mod guard;
-
+pub mod live;
 pub mod netlink;
+pub mod rings;
 pub mod sync;

@@ -8,6 +8,7 @@ mod load;
 pub mod player;
 mod routes;
 mod rules;
+pub mod snapshot;
 pub mod sysctl;
 
 pub use file::{

@@ -83,7 +83,7 @@ impl Source {
         done.recv_timeout(PATIENCE).map_err(|_| busy())
     }
 
-    fn mirror(&self, look: impl FnOnce(&Mirror) -> Table + Send + 'static) -> Result<Table, String> {
+    fn mirror(&self, look: impl FnOnce(&mut Mirror) -> Table + Send + 'static) -> Result<Table, String> {
         let (sender, answer) = bounded(1);
         self.request(Request::Look(Box::new(move |mirror| {
             let _ = sender.send(look(mirror));

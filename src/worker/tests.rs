@@ -40,11 +40,14 @@ fn router() -> Router {
         let addr = Ipv4Addr::new(10, 0, index as u8, 254);
         writer.update_iface(index, |i| {
             i.conf4.forwarding = 1;
-            let subnet = Addr4 { addr, peer: addr, prefix_len: 24, broadcast: None, scope: 0, secondary: false };
+            let subnet =
+                Addr4 { addr, peer: addr, prefix_len: 24, broadcast: None, scope: 0, secondary: false };
             i.addrs4.push(subnet);
         });
         let prefix = Prefix::new(addr, 24).unwrap();
-        writer.insert4(Route { scope: 253, ..Route::new(prefix, Hops::one(index, None)) }, Place::New).unwrap();
+        writer
+            .insert4(Route { scope: 253, ..Route::new(prefix, Hops::one(index, None)) }, Place::New)
+            .unwrap();
     }
     let known = Neighbour { lladdr: HOST, state: Nud::PERMANENT };
     writer.set_neighbour(3, IpAddr::V4(Ipv4Addr::new(10, 0, 3, 1)), Some(known));

@@ -1,5 +1,6 @@
 //! The exact round: every frame by itself, in capture time. Invariant: the same files give the same round, however many
-//! times it is run; with several workers what waits for a next hop may differ, as flows no longer meet.
+//! times it is run; with several workers, identifications of IPv4 messages and what the limiters let pass may differ, as
+//! these depend on who comes first.
 
 use crate::cli::offline::Router;
 use crate::drop::DropReason;

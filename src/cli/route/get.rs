@@ -45,6 +45,7 @@ struct Found {
 struct Asked {
     rule: String,
     action: String,
+    table: Option<u32>,
     found: Vec<Found>,
 }
 
@@ -78,7 +79,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         link.with_context(|| format!("{}: no link named {name:?}", args.scenario.display()))
     };
     let (iif, oif) = (index(&question.iif)?, index(&question.oif)?);
-    let (asked, answer) = match (question.dst, question.src) {
+    let (mut asked, answer) = match (question.dst, question.src) {
         (IpAddr::V4(dst), src) => {
             let src = src.and_then(v4).unwrap_or(Ipv4Addr::UNSPECIFIED);
             let key = key(&question, src, dst, iif, oif, &state);
@@ -90,6 +91,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             (trace(env, state.rules6.iter(), &key), answer6(env, &key, &question))
         }
     };
+    // The rules behind the one that decided were not asked.
+    let decided = |a: &Asked| match a.table {
+        Some(id) => id == answer.table && !a.found.is_empty(),
+        None => !a.action.starts_with("goto") && a.action != "nop",
+    };
+    if let Some(last) = asked.iter().position(decided) {
+        asked.truncate(last + 1);
+    }
     let name = |index: u32| state.ifaces.get(index).map_or("?", |i| &i.name).to_owned();
     if args.json {
         return print_json(&object(&question, &asked, &answer, &name));
@@ -132,13 +141,14 @@ fn trace<'r, A: Ip>(env: Env<'_>, rules: impl Iterator<Item = &'r Rule<A>>, key:
             RuleAction::Table(id) => held(env, id, key.dst),
             _ => Vec::new(),
         };
+        let table = if let RuleAction::Table(id) = rule.action { Some(id) } else { None };
         let action = match rule.action {
-            RuleAction::Table(id) => format!("lookup {}", table(id)),
+            RuleAction::Table(id) => format!("lookup {}", self::table(id)),
             RuleAction::Goto(pref) => format!("goto {pref}"),
             other => format!("{other:?}").to_lowercase(),
         };
         let from = if rule.from.is_default() { "all".to_owned() } else { rule.from.to_string() };
-        all.push(Asked { rule: format!("{}: from {from}", rule.pref), action, found });
+        all.push(Asked { rule: format!("{}: from {from}", rule.pref), action, table, found });
     }
     all
 }

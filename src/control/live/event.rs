@@ -94,8 +94,8 @@ impl Live {
     }
 
     fn follow_kernel(&mut self) -> Result<(), LiveError> {
-        let Changes { any, neighbours, links } = self.parts.mirror.handle()?;
-        if any {
+        let Changes { snapshot, neighbours, links, .. } = self.parts.mirror.handle()?;
+        if snapshot {
             self.publish()?;
         }
         if neighbours {
@@ -108,7 +108,7 @@ impl Live {
     fn serve(&mut self) {
         while let Ok(request) = self.parts.requests.try_recv() {
             match request {
-                Request::Look(look) => look(&self.parts.mirror),
+                Request::Look(look) => look(&mut self.parts.mirror),
                 Request::Stop(then) => self.stopping.get_or_insert_default().extend(then),
             }
         }
@@ -119,7 +119,7 @@ impl Live {
         if self.look || self.stopping.is_some() {
             return Ok(());
         }
-        let due = RENEWAL.saturating_sub(self.renewed.elapsed());
+        let due = RENEWAL.saturating_sub(self.renewed.elapsed()).min(self.parts.mirror.timeout());
         let limit = Timespec::try_from(due).ok();
         let parts = &self.parts;
         let fds = [parts.waker.as_fd(), parts.mirror.poll_fd(), self.watcher.as_fd()];

@@ -1,0 +1,157 @@
+//! `warren run`: routes between interfaces until a signal comes. Wires the mirror, the workers, control and the control socket.
+//!
+//! Every way out of here, an error or a panic included, ends the process or drops the guard: the kernel forwards again.
+
+use crate::control::choose::Wish;
+use crate::control::crew::Crew;
+use crate::control::guard::foreign::What;
+use crate::control::live::{Live, Parts, Request};
+use crate::control::sync::Mirror;
+use crate::forward::l3::limit::Limits;
+use crate::forward::{Forwarder, Scope};
+use crate::port::post::{Lease, pairs};
+use crate::port::wait::Waker;
+use crate::state::Writer;
+use crate::telemetry::show::Source;
+use crate::telemetry::socket::{self, Answer, Place};
+use crate::worker::Worker;
+use anyhow::{anyhow, bail};
+use crossbeam_channel::{Sender, unbounded};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+use std::sync::Arc;
+use std::thread::Builder;
+use std::time::Duration;
+
+/// Peers whose ICMP errors are limited one by one; the kernel's peer table holds about as many.
+const PEERS: usize = 1 << 16;
+/// How long a predecessor may take to end after it has let go.
+const PREDECESSOR: Duration = Duration::from_secs(5);
+
+/// Route between interfaces of this network namespace, in place of the kernel
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Interfaces to take frames from [default: every Ethernet interface with an address]
+    #[arg(value_name = "IF")]
+    interfaces: Vec<String>,
+    /// How frames come in and go out
+    #[arg(long, value_enum, default_value_t = Io::Afpacket)]
+    io: Io,
+    /// Threads that forward; flows are spread over them
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    workers: u8,
+    /// Take over from the warren that runs here
+    #[arg(long)]
+    replace: bool,
+    /// Forward although this is configured and would be bypassed
+    #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',')]
+    bypass: Vec<Bypass>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Io {
+    /// Packet sockets: every kind of interface, super-frames included
+    Afpacket,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Bypass {
+    /// nftables, iptables, br_netfilter
+    Firewall,
+    /// tc filters, queueing disciplines, tcx and XDP programs
+    Tc,
+    /// IPsec policies
+    Ipsec,
+}
+
+/// Runs until SIGINT or SIGTERM, or until a successor takes over.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let Io::Afpacket = args.io;
+    let place = match Place::take(Duration::ZERO) {
+        Ok(place) => Some(place),
+        Err(socket::SocketError::Taken) if args.replace => None,
+        Err(error) => return Err(error.into()),
+    };
+    let workers = usize::from(args.workers);
+    let random = || RandomState::new().hash_one(0);
+    let (writer, shared) = Writer::new(workers, random() as u32)?;
+    let mut mirror = Mirror::start(writer)?;
+    mirror.publish();
+    let (waker, lease) = (Waker::new()?, Lease::default());
+    let (posts, desks, news) = pairs(workers, &lease, &waker)?;
+    let limits = Arc::new(Limits::new(PEERS, random()));
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let (mut stats, mut threads) = (Vec::new(), Vec::new());
+    for (number, desk) in desks.into_iter().enumerate() {
+        let forwarder = Forwarder::new(Arc::clone(&limits), Scope::Split);
+        stats.push(Arc::clone(&forwarder.stats));
+        let worker = Worker::new(&shared, forwarder, desk)?;
+        // One worker may go where there is room; several must not meet on one core.
+        let core = cores.get(number).copied().filter(|_| workers > 1 && workers <= cores.len());
+        let thread = Builder::new().name(format!("warren-{number}")).spawn(move || worker.run(core));
+        threads.push(thread.map_err(|e| anyhow!("cannot start worker {number}: {e}"))?);
+    }
+    let (control, requests) = unbounded();
+    stop_on_signals(control.clone(), waker.try_clone()?)?;
+    let wish = Wish { interfaces: args.interfaces.clone(), bypass: bypass(&args.bypass) };
+    let source = Source { shared, workers: stats, control, waker: waker.try_clone()? };
+    // Standard error may be closed; that is no reason to stop forwarding.
+    let say = |line: &str| drop(writeln!(std::io::stderr(), "warren: {line}"));
+    let parts = Parts { mirror, crew: Crew::new(posts), news, lease, requests, waker, wish, say, forwarding };
+    let live = Live::new(parts, args.replace)?;
+    let place = match place {
+        Some(place) => place,
+        None => succeed()?,
+    };
+    place.serve(move |request| answer(&source, request))?;
+    live.run()?;
+    threads.into_iter().try_for_each(|t| t.join().map_err(|_| anyhow!("a worker panicked")))
+}
+
+/// Says, for people and scripts and the service manager, that packets go through warren now.
+fn forwarding(names: &[&str]) {
+    let _ = writeln!(std::io::stdout(), "forwarding on {}", names.join(" "));
+    // Fails only where there is no service manager to hear it.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// Lets the predecessor give everything back, and takes its place. Until ours is taken the kernel forwards.
+fn succeed() -> anyhow::Result<Place> {
+    match socket::ask(socket::Request::Stop) {
+        Ok(Answer::Stopped) | Err(socket::SocketError::Nobody) => {}
+        Ok(other) => bail!("the running warren answers {other:?} to a request to stop"),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Place::take(PREDECESSOR)?)
+}
+
+fn answer(source: &Source, request: socket::Request) -> Answer {
+    let done = match request {
+        socket::Request::Show { topic, from } => source.table(topic, from).map(Answer::Table),
+        socket::Request::Stop => source.stop().map(|()| Answer::Stopped),
+    };
+    done.unwrap_or_else(Answer::Error)
+}
+
+fn stop_on_signals(control: Sender<Request>, waker: Waker) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| anyhow!("cannot catch signals: {e}"))?;
+    let wait = move || {
+        for _ in signals.forever() {
+            let _ = control.send(Request::Stop(None));
+            let _ = waker.wake();
+        }
+    };
+    let spawned = Builder::new().name("warren-signals".into()).spawn(wait);
+    spawned.map(drop).map_err(|e| anyhow!("cannot start the signal thread: {e}"))
+}
+
+fn bypass(words: &[Bypass]) -> Vec<What> {
+    let what = |word: &Bypass| match word {
+        Bypass::Firewall => What::Firewall,
+        Bypass::Tc => What::Tc,
+        Bypass::Ipsec => What::Ipsec,
+    };
+    words.iter().map(what).collect()
+}

@@ -1,0 +1,45 @@
+//! `warren show`: tables of the running warren of this network namespace.
+
+use crate::telemetry::show::Topic;
+use crate::telemetry::socket::{Answer, Request, ask};
+use crate::telemetry::table::Table;
+use anyhow::bail;
+use std::io::Write;
+
+/// Show what a running warren knows and has counted
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to show
+    #[arg(value_enum)]
+    topic: Topic,
+    /// Print one JSON object on one line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the table; with `--json` as `{"TOPIC":[{...},...]}`.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let mut table = page(args.topic, 0)?;
+    while let Some(from) = table.next.take() {
+        let mut more = page(args.topic, from)?;
+        table.rows.append(&mut more.rows);
+        // A page that does not advance would never end.
+        table.next = more.next.filter(|&next| next > from);
+    }
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let topic = serde_json::to_value(args.topic)?;
+        let key = topic.as_str().unwrap_or_default();
+        writeln!(out, "{}", serde_json::json!({ key: table.objects() }))?;
+    } else {
+        write!(out, "{}", table.text())?;
+    }
+    Ok(())
+}
+
+fn page(topic: Topic, from: usize) -> anyhow::Result<Table> {
+    match ask(Request::Show { topic, from })? {
+        Answer::Table(table) => Ok(table),
+        other => bail!("the running warren answers {other:?} to a request for a table"),
+    }
+}

@@ -1,0 +1,106 @@
+//! How warren takes over and lets go under load: little is lost, nothing comes twice, and in the end the kernel forwards.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use warren::sys::bpf::{Hook, programs_at};
+
+use crate::flow::Flow;
+use crate::lab::{B4, B6, Lab, run};
+
+/// At 10,000 packets a second, what is lost in 5 ms; and as much again for a machine that is busy with other tests.
+const FEW: usize = 100;
+
+/// What the router's kernel still holds of a warren.
+fn traces(lab: &Lab) -> usize {
+    let at = |device: &str| {
+        let index: u32 = run(&lab.r, &format!("cat /proc/net/dev_snmp6/{device}"))
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap();
+        programs_at(Hook::TcxIngress, index).unwrap().len()
+    };
+    let programs = lab.r.enter(|| at("r0") + at("r1")).unwrap();
+    let sockets = run(&lab.r, "cat /proc/net/packet").lines().count() - 1;
+    programs + sockets
+}
+
+#[test]
+fn start_and_stop_lose_little_and_double_nothing() {
+    let lab = Lab::new("stop");
+    lab.ping(1, B4);
+    let flow = Flow::start(&lab);
+    let warren = lab.warren("");
+    std::thread::sleep(Duration::from_millis(300));
+    warren.signal(Signal::TERM);
+    let (code, said) = warren.end();
+    let outcome = flow.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(outcome.doubled(), 0, "of {} lost", outcome.lost());
+    assert!(outcome.lost() <= 2 * FEW, "{} lost, longest gap {:?}", outcome.lost(), outcome.gap());
+    assert_eq!(traces(&lab), 0);
+    let before = lab.kernel_forwarded()[1];
+    lab.ping(1, B6);
+    assert_eq!(lab.kernel_forwarded()[1], before + 2, "the kernel forwards");
+}
+
+#[test]
+fn a_successor_takes_over_without_a_gap() {
+    let lab = Lab::new("replace");
+    lab.ping(1, B4);
+    let first = lab.warren("");
+    let flow = Flow::start(&lab);
+    let second = lab.warren("--replace");
+    let (code, said) = first.end();
+    assert_eq!(code, Some(0), "{said}");
+    std::thread::sleep(Duration::from_millis(200));
+    let outcome = flow.end();
+    assert_eq!(outcome.doubled(), 0);
+    assert!(outcome.lost() <= 2 * FEW, "{} lost, longest gap {:?}", outcome.lost(), outcome.gap());
+    let before = lab.kernel_forwarded();
+    lab.ping(3, B6);
+    assert_eq!(lab.kernel_forwarded(), before, "the successor forwards");
+    assert_eq!(lab.counted("Ip6OutForwDatagrams"), 6, "and answers");
+    drop(second);
+}
+
+#[test]
+fn the_kernel_forwards_again_after_a_kill() {
+    let lab = Lab::new("kill");
+    lab.ping(1, B4);
+    let mut warren = lab.warren("");
+    let flow = Flow::start(&lab);
+    warren.child.kill().unwrap(); // SIGKILL
+    warren.child.wait().unwrap();
+    let outcome = flow.end();
+    assert_eq!(outcome.doubled(), 0);
+    assert!(outcome.gap() < Duration::from_millis(100), "{:?}", outcome.gap());
+    assert_eq!(traces(&lab), 0);
+    // What it left does not hinder the next.
+    let _warren = lab.warren("");
+    lab.ping(1, B6);
+}
+
+#[test]
+fn a_stopped_warren_stands_aside_and_takes_over_again() {
+    let lab = Lab::new("halt");
+    lab.ping(1, B4);
+    let mut warren = lab.warren("");
+    let flow = Flow::start(&lab);
+    warren.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_millis(2500));
+    let forwarded = lab.kernel_forwarded()[0];
+    assert!(forwarded > 1000, "the kernel forwards meanwhile: {forwarded}");
+    warren.signal(Signal::CONT);
+    warren.wait_for("no renewal for a second");
+    warren.wait_for("forwarding on r0 r1");
+    let outcome = flow.end();
+    assert_eq!(outcome.doubled(), 0, "what was in the rings went unread");
+    let gap = outcome.gap();
+    assert!(gap > Duration::from_millis(500) && gap < Duration::from_millis(1500), "{gap:?}");
+    let before = lab.kernel_forwarded();
+    lab.ping(3, B6);
+    assert_eq!(lab.kernel_forwarded(), before, "warren forwards");
+}

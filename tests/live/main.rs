@@ -1,0 +1,8 @@
+//! A running warren between two hosts, in network namespaces: `lab` builds them, each other file asks one question.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // what cannot be set up must fail the test
+
+mod ends;
+mod flow;
+mod forwards;
+mod lab;
+mod refuses;

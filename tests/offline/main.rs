@@ -1,0 +1,8 @@
+//! The built program offline: replay, explain, route get and what they say of bad input; and the player beneath them.
+
+mod bad_input;
+mod explain;
+mod lab;
+mod player;
+mod replay;
+mod route;

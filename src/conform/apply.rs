@@ -6,7 +6,7 @@ use crate::control::netlink::{
     AddressMsg, Family, Leg, Member, Mode, NeighbourMsg, NeighbourState, NexthopMsg, PortMatch, Resilient,
     RouteKind, RouteMsg, RuleAction, RuleMsg, Socket, leg_flag, metric, rule_flag,
 };
-use crate::scenario::{Address, Hop, Neighbour, Nexthop, Route, Rule, Scenario, Value};
+use crate::scenario::{Address, Hop, Neighbour, Nexthop, Route, Rule, Scenario, Value, protocol};
 use crate::wire::eth::parse_mac;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -223,8 +223,7 @@ fn rule(entry: &Rule) -> Result<RuleMsg> {
     (msg.src, msg.dst) = (src, dst);
     (msg.iif, msg.oif) = (entry.iif.clone(), entry.oif.clone());
     msg.tos = entry.tos.unwrap_or(0);
-    msg.ip_proto =
-        entry.ipproto.as_ref().map_or(Some(0), protocol).ok_or_else(|| wrong("unknown ipproto"))?;
+    msg.ip_proto = entry.ipproto.as_ref().map_or(Ok(0), protocol).map_err(|why| wrong(&why))?;
     let ports = |value: &Option<Value>| {
         value.as_ref().map(|v| port_range(v).ok_or_else(|| wrong("bad ports"))).transpose()
     };
@@ -241,19 +240,6 @@ fn rule(entry: &Rule) -> Result<RuleMsg> {
         _ => return Err(wrong("unknown action, or both `action` and `goto`")),
     };
     Ok(msg)
-}
-
-fn protocol(value: &Value) -> Option<u8> {
-    match value {
-        Value::Number(n) => u8::try_from(*n).ok(),
-        Value::Text(name) => match name.as_str() {
-            "icmp" => Some(1),
-            "tcp" => Some(6),
-            "udp" => Some(17),
-            "ipv6-icmp" => Some(58),
-            number => number.parse().ok(),
-        },
-    }
 }
 
 fn port_range(value: &Value) -> Option<PortMatch> {

@@ -9,6 +9,7 @@ use super::ends::End;
 use super::mib::Counters;
 use super::{ConformError, Frame, Outcome, Result, apply, links, unprompted};
 use crate::control::netlink::{LinkChange, NeighbourState, Socket};
+use crate::scenario::sysctl::{Stage, stage};
 use crate::scenario::{Link, Scenario, Value};
 use crate::sys::netns::Namespace;
 use crate::sysctl::Conf4;
@@ -47,8 +48,8 @@ pub struct KernelBox {
     ends: Vec<End>,
     links: Vec<Link>,
     router: Namespace,
-    /// Where the far ends are. Only its lifetime matters.
-    _hosts: Namespace,
+    /// Where the far ends are.
+    hosts: Namespace,
 }
 
 impl KernelBox {
@@ -61,17 +62,17 @@ impl KernelBox {
         let hosts = Namespace::create(&format!("{name}-hosts"))?;
         hosts.sysctl_write("net/ipv6/conf/default/disable_ipv6", "1")?;
         settle_sysctls(&router)?;
+        write_sysctls(&router, scenario, |stage| stage == Stage::Default)?;
         let mut netlink = router.enter(Socket::open)??;
         netlink.set_link(1, &LinkChange::UP)?;
         let indexes = links::make(&mut netlink, &hosts, &scenario.link)?;
-        let ends = links::up(&mut netlink, &hosts, &scenario.link, &indexes)?;
+        let ends = links::up(&mut netlink, &hosts, &scenario.link)?;
         let links = scenario.link.clone();
-        let mut this = KernelBox { netlink, ends, links, router, _hosts: hosts };
+        let mut this = KernelBox { netlink, ends, links, router, hosts };
         this.rest()?;
-        for (name, value) in sysctls(scenario) {
-            this.router.sysctl_write(name, &value)?;
-        }
+        write_sysctls(&this.router, scenario, |stage| stage != Stage::Default)?;
         apply::apply(&mut this.netlink, scenario, &indexes)?;
+        links::down(&mut this.netlink, &this.hosts, &scenario.link)?;
         this.rest()?;
         Ok(this)
     }
@@ -140,8 +141,8 @@ impl KernelBox {
 
     /// What is still under way.
     fn busy(&mut self) -> Result<Option<String>> {
-        if !links::ready(&mut self.netlink, &self.links)? {
-            return Ok(Some("a link has no carrier yet".to_owned()));
+        if !links::ready(&mut self.netlink)? {
+            return Ok(Some("the kernel is looking at a link's carrier".to_owned()));
         }
         let neighbours = self.netlink.neighbours()?;
         if let Some(wanted) = neighbours.iter().find(|n| n.state == NeighbourState::Incomplete) {
@@ -167,15 +168,15 @@ fn settle_sysctls(router: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// The scenario's sysctls, those of `all` first because they may change every device's.
-fn sysctls(scenario: &Scenario) -> impl Iterator<Item = (&str, String)> {
-    let of_all = |name: &str| name.contains(".all.") || !name.contains(".conf.");
-    let (first, then): (Vec<_>, Vec<_>) = scenario.sysctl.iter().partition(|(name, _)| of_all(name));
-    first.into_iter().chain(then).map(|(name, value)| {
-        let value = match value {
-            Value::Number(number) => number.to_string(),
-            Value::Text(text) => text.clone(),
-        };
-        (name.as_str(), value)
-    })
+/// Writes the scenario's sysctls of some stages, in the order in which a start script has to.
+fn write_sysctls(router: &Namespace, scenario: &Scenario, now: impl Fn(Stage) -> bool) -> Result<()> {
+    let mut list: Vec<_> = scenario.sysctl.iter().filter(|(name, _)| now(stage(name))).collect();
+    list.sort_by_key(|(name, _)| stage(name));
+    for (name, value) in list {
+        match value {
+            Value::Number(number) => router.sysctl_write(name, &number.to_string())?,
+            Value::Text(text) => router.sysctl_write(name, text)?,
+        }
+    }
+    Ok(())
 }

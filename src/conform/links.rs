@@ -5,7 +5,7 @@ use super::apply::Links;
 use super::ends::End;
 use super::{ConformError, Result};
 use crate::control::netlink::{LinkChange, LinkKind, NewLink, Socket};
-use crate::scenario::Link;
+use crate::scenario::{Link, default_mac};
 use crate::sys::netns::Namespace;
 use crate::wire::eth::parse_mac;
 
@@ -33,7 +33,7 @@ pub fn make(netlink: &mut Socket, hosts: &Namespace, links: &[Link]) -> Result<L
         };
         netlink.add_link(&NewLink {
             index: Some(index),
-            mac: Some(mac.unwrap_or([2, 0, 0, 0, a, b])),
+            mac: Some(mac.unwrap_or(default_mac(index))),
             mtu: Some(link.mtu.unwrap_or(1500)),
             ..NewLink::new(&link.name, LinkKind::Veth(Box::new(far)))
         })?;
@@ -42,30 +42,46 @@ pub fn make(netlink: &mut Socket, hosts: &Namespace, links: &[Link]) -> Result<L
     Ok(made)
 }
 
-/// Sets up what is to be up, the far ends first so that the near ones find a carrier at once.
-pub fn up(netlink: &mut Socket, hosts: &Namespace, links: &[Link], indexes: &Links) -> Result<Vec<End>> {
+/// Sets all links up, the far ends first so that the near ones find a carrier at once.
+pub fn up(netlink: &mut Socket, hosts: &Namespace, links: &[Link]) -> Result<Vec<End>> {
     let far = || -> Result<Vec<End>> {
         let mut socket = Socket::open()?;
-        let mut ends = Vec::new();
-        for link in links {
+        let open = |link: &Link| {
             let index = socket.link(&link.name)?.index;
-            if link.carrier != Some(false) {
-                socket.set_link(index, &LinkChange::UP)?;
-            }
-            ends.push(End::open(&link.name, index)?);
-        }
-        Ok(ends)
+            socket.set_link(index, &LinkChange::UP)?;
+            End::open(&link.name, index)
+        };
+        links.iter().map(open).collect()
     };
     let ends = hosts.enter(far)??;
-    for link in links.iter().filter(|link| link.up != Some(false)) {
-        netlink.set_link(indexes.get(&link.name).copied().unwrap_or(0), &LinkChange::UP)?;
+    for link in links {
+        let index = netlink.link(&link.name)?.index;
+        netlink.set_link(index, &LinkChange::UP)?;
     }
     Ok(ends)
 }
 
-/// Whether every link is as the scenario says. The kernel notes a carrier a little later than it is there.
-pub fn ready(netlink: &mut Socket, links: &[Link]) -> Result<bool> {
-    let now = netlink.links()?;
-    let works = |link: &Link| now.iter().any(|l| l.name == link.name && l.is_running() && l.operstate == 6);
-    Ok(links.iter().filter(|l| l.up != Some(false) && l.carrier != Some(false)).all(works))
+/// Sets down what is to be down or without carrier, once all else is there: a kernel removes what cannot be then.
+pub fn down(netlink: &mut Socket, hosts: &Namespace, links: &[Link]) -> Result<()> {
+    const DOWN: LinkChange<'static> = LinkChange { up: Some(false), ..LinkChange::UP };
+    for link in links.iter().filter(|link| link.carrier == Some(false)) {
+        hosts.enter(|| {
+            let mut socket = Socket::open()?;
+            let index = socket.link(&link.name)?.index;
+            socket.set_link(index, &DOWN)
+        })??;
+    }
+    for link in links.iter().filter(|link| link.up == Some(false)) {
+        let index = netlink.link(&link.name)?.index;
+        netlink.set_link(index, &DOWN)?;
+    }
+    Ok(())
+}
+
+/// Whether the kernel has noted what became of every link, which it does a little later than it happens.
+pub fn ready(netlink: &mut Socket) -> Result<bool> {
+    /// `IF_OPER_UP`
+    const WORKS: u8 = 6;
+    let links = netlink.links()?;
+    Ok(links.iter().all(|l| l.is_loopback() || l.is_lower_up() == (l.operstate == WORKS)))
 }

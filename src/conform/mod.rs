@@ -13,6 +13,7 @@ mod kernel;
 mod links;
 mod mib;
 mod unprompted;
+pub mod warren;
 
 pub use case::{Case, Frame, Outcome};
 pub use compare::{Differences, MASKS, compare};

@@ -3,6 +3,7 @@
 //! `Env` is borrowed for a batch; `Ctx` lives for one packet. Nothing here reads a clock, locks or allocates.
 
 use super::decision::{Count, Decision, Edit, Egress, MAX_COUNTS, Reply, ReplyKind, Verdict, Wait};
+use super::ip4::echo::Echo;
 use super::observe::{Observer, Step};
 use crate::drop::DropReason;
 use crate::iface::{Iface, LinkKind};
@@ -41,6 +42,8 @@ pub struct Ctx<'a, 'o, O> {
     pub len: usize,
     /// The IPv4 header after its options were acted on, checksum as received: what errors quote.
     pub header: Option<ArrayVec<u8, 60>>,
+    /// The IPv4 options that errors repeat; `None` if none can be sent because of them.
+    pub echo: Option<Echo>,
     replies: ArrayVec<Reply, 2>,
     counts: ArrayVec<Count, MAX_COUNTS>,
     observer: &'o mut O,
@@ -55,6 +58,7 @@ impl<'a, 'o, O: Observer> Ctx<'a, 'o, O> {
             oif: None,
             len,
             header: None,
+            echo: Some(Echo::default()),
             replies: ArrayVec::new(),
             counts: ArrayVec::new(),
             observer,
@@ -116,6 +120,7 @@ impl<'a, 'o, O: Observer> Ctx<'a, 'o, O> {
             out_slot,
             len: self.len,
             header: self.header,
+            echo: self.echo,
         };
         self.observer.decided(&decision);
         decision

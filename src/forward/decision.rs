@@ -1,5 +1,6 @@
 //! What the pure functions decide for a packet; `act` carries it out.
 
+use super::ip4::echo::Echo;
 use crate::drop::DropReason;
 use crate::iface::Iface;
 use crate::stats::Mib;
@@ -150,6 +151,8 @@ pub struct Decision<'a> {
     pub len: usize,
     /// The IPv4 header that errors quote, where options were written into it.
     pub header: Option<ArrayVec<u8, 60>>,
+    /// The IPv4 options that errors repeat; `None` if none can be sent because of them.
+    pub echo: Option<Echo>,
 }
 
 impl<'a> Decision<'a> {
@@ -162,6 +165,7 @@ impl<'a> Decision<'a> {
             out_slot: None,
             len: 0,
             header: None,
+            echo: Some(Echo::default()),
         }
     }
 }

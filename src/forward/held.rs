@@ -63,8 +63,12 @@ fn fail<'a, O: Observer>(act: &mut Act<'a, '_, O>, oif: &'a Iface, iif: &'a Ifac
     let quote = Quote { bytes: packet, hops, pkt_type: PktType::Host, iif };
     let reason = if v4 { D::V4NeighbourFailed } else { D::V6NeighbourFailed };
     if v4 {
-        let decision = Decision::bare(Verdict::Drop(reason));
-        ip4::icmp::send(act, &quote, &decision, ReplyKind::Unreachable(icmp::v4::HOST_UNREACH));
+        if let Some(options) = ip4::options::again(act.env, oif, packet) {
+            let mut decision = Decision::bare(Verdict::Drop(reason));
+            decision.echo = ip4::echo::Echo::of(act.env, &options);
+            decision.header = Some(options.header);
+            ip4::icmp::send(act, &quote, &decision, ReplyKind::Unreachable(icmp::v4::HOST_UNREACH));
+        }
     } else {
         ip6::icmp::send(act, &quote, ReplyKind::Unreachable(icmp::v6::ADDR_UNREACH));
     }

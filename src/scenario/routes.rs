@@ -324,19 +324,20 @@ pub(super) fn nexthop(l: &mut Loader<'_>, e: &Nexthop) -> Result<(), String> {
 }
 
 /// Which member each bucket of a fresh resilient group belongs to: blocks as wide as the weights, the last member's
-/// first. Linux: nh_res_group_rebalance, nh_res_table_upkeep.
+/// first, because the kernel gives buckets away from the head of a list that it fills at its head.
+/// Linux: nh_res_group_rebalance, nh_res_table_upkeep.
 pub fn resilient_buckets(members: &[(u32, u16)], count: u16) -> Vec<u32> {
     let total: u64 = members.iter().map(|&(_, weight)| u64::from(weight)).sum();
-    // DIV_ROUND_CLOSEST
-    let bound = |sum: u64| (u64::from(count) * sum + total / 2).checked_div(total).unwrap_or(0);
-    let (mut sum, mut blocks) = (0, Vec::new());
+    let (mut shares, mut sum, mut given) = (Vec::with_capacity(members.len()), 0, 0);
     for &(id, weight) in members {
-        let before = bound(sum);
         sum += u64::from(weight);
-        blocks.push((id, bound(sum) - before));
+        // DIV_ROUND_CLOSEST
+        let upto = (u64::from(count) * sum + total / 2).checked_div(total).unwrap_or(0);
+        let upto = usize::try_from(upto).unwrap_or(0);
+        shares.push((id, upto.saturating_sub(given)));
+        given = upto;
     }
-    let block = |&(id, width): &(u32, u64)| std::iter::repeat_n(id, usize::try_from(width).unwrap_or(0));
-    blocks.iter().rev().flat_map(block).collect()
+    shares.into_iter().rev().flat_map(|(id, width)| std::iter::repeat_n(id, width)).collect()
 }
 
 #[cfg(test)]

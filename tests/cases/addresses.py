@@ -2,7 +2,7 @@
 
 from box import Case, neighbour, router, udp
 
-case = Case("ip6-source", "Sources that are no host's are dropped; a link-local one may not leave its link, and is told so.")
+case = Case("ip6-source", "Sources that are no host's are dropped; a link-local one may not leave its link, and is told so.", router(neighbour("p0", "fe80::1234")))
 for src in ("::", "::1", "ff02::1", "ff0e::1", "fe80::1234", "::ffff:10.1.0.1", "::10.1.0.1", "fec0::1", "2001:db8:1::fe", "2001:db8:2::fe"):
     case.ip6(src=src)
 # The hop limit is looked at first, so a link-local source hears of that.
@@ -17,7 +17,7 @@ case.ip6(dst="ff02::4242", mac="33:33:00:00:42:42")
 case.ip6(dst="ff0e::4242", mac="33:33:00:00:42:42", hlim=1)
 case.ip6(dst="::", hlim=1)
 
-case = Case("ip6-link-local", "A packet for another host's link-local address goes back onto the link that it came from, whoever sent it.", router(neighbour("p0", "fe80::99", "02:00:00:00:01:99")))
+case = Case("ip6-link-local", "A packet for another host's link-local address goes back onto the link that it came from, whoever sent it.", router(neighbour("p0", "fe80::99", "02:00:00:00:01:99"), *[neighbour("p0", a) for a in ("2001:db8:1::77", "fe80::1234", "fe80::1235")]))
 case.ip6(src="2001:db8:1::77", dst="fe80::99")
 case.ip6(src="fe80::1234", dst="fe80::99")
 case.ip6(src="fe80::1235", dst="fe80::99", hlim=1)

@@ -97,7 +97,8 @@ class Case:
     def __init__(self, name, proves, scenario=None):
         self.name, self.proves = name, proves
         self.scenario = router() if scenario is None else scenario
-        self.frames, self.next_time, self.senders = [], START, 0
+        self.start = self.next_time = START
+        self.frames, self.senders = [], 0
         Case.every.append(self)
 
     def frame(self, data, dev="p0", dst=None, after=MS):

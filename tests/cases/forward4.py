@@ -1,7 +1,7 @@
 """IPv4: ordinary packets, TTLs, sizes and fragments, headers that a router refuses."""
 
 from box import Case, route, router, udp
-from scapy.all import IP, IPOption, Raw
+from scapy.all import IP, Raw
 
 case = Case("ip4-forward", "An ordinary IPv4 packet is sent on with its TTL lowered by one and its checksum adjusted.")
 case.ip4()
@@ -74,10 +74,10 @@ case.ip4(udp(1480), frag=185)
 case.ip4(udp(1480), flags="MF", frag=185, tos=0xB8)
 rr = bytes([7, 7, 8, 10, 9, 9, 9])
 stream = bytes([0x88, 4, 0, 1])
-case.ip4(udp(1440), options=[IPOption(stream + b"\x01" + rr)])
-case.ip4(udp(1440), options=[IPOption(stream + b"\x01" + rr)], frag=185)
-case.ip4(udp(1440), options=[IPOption(rr + b"\x01" + stream)])
-case.ip4(udp(1440), options=[IPOption(bytes([7, 11, 4]) + bytes(8) + b"\x00")])
+case.ip4(udp(1440), options=[Raw(stream + b"\x01" + rr)])
+case.ip4(udp(1440), options=[Raw(stream + b"\x01" + rr)], frag=185)
+case.ip4(udp(1440), options=[Raw(rr + b"\x01" + stream)])
+case.ip4(udp(1440), options=[Raw(bytes([7, 11, 4]) + bytes(8) + b"\x00")])
 
 case = Case("ip4-fragment-small", "The smallest MTU of IPv4 leaves 48 bytes a piece.", router(mtu=68))
 case.ip4(udp(200))

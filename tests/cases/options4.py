@@ -1,13 +1,13 @@
 """IPv4: options, read and written on the way."""
 
 from box import Case, router, udp
-from scapy.all import IPOption
+from scapy.all import Raw
 
 
 def send(case, *options, **fields):
     """A packet with these bytes as options, filled with END to a multiple of four."""
     body = b"".join(bytes(o) for o in options)
-    return case.ip4(options=[IPOption(body + b"\0" * (-len(body) % 4))], **fields)
+    return case.ip4(options=[Raw(body + b"\0" * (-len(body) % 4))], **fields)
 
 
 def address(text):
@@ -104,6 +104,8 @@ case = Case("ip4-options-in-errors", "An error repeats the options of the packet
 send(case, [1, 1, 1, 1], ttl=1)
 send(case, [7, 15, 4] + [0] * 12, ttl=1)
 send(case, [7, 7, 4, 0, 0, 0, 0], ttl=1)
+# One place and a bit: what is left is too small, so nothing can be sent.
+send(case, [7, 9, 4, 0, 0, 0, 0, 0, 0], ttl=1)
 send(case, [7, 7, 8, 9, 9, 9, 9], ttl=1)
 send(case, [7, 15, 8, 9, 9, 9, 9, 0, 0, 0, 0, 0, 0, 0, 0], dst="172.16.0.1")
 send(case, [7, 15, 8, 9, 9, 9, 9, 0, 0, 0, 0, 0, 0, 0, 0], dst="10.2.0.9", ttl=1)
@@ -117,3 +119,12 @@ send(case, [137, 11, 12] + list(address("10.1.7.7")) + list(address("10.1.7.8"))
 send(case, [68, 12, 5, 1] + [0] * 8, ttl=1)
 send(case, [68, 8, 9, 0x10, 1, 2, 3, 4], ttl=1)
 send(case, [7, 11, 4] + [0] * 8, flags="DF", payload=udp(1470))
+send(case, [131, 3, 4], ttl=1)
+send(case, [131, 8, 9] + list(address("10.1.7.7")) + [0], ttl=1)
+case.ip4(src="10.1.0.99", ttl=1, options=[Raw(bytes([131, 11, 12] + list(address("10.1.0.99")) + list(address("10.1.7.8")) + [0]))])
+case.ip4(src="10.1.0.98", ttl=1, options=[Raw(bytes([131, 7, 8] + list(address("10.1.0.98")) + [0]))])
+send(case, [68, 16, 5, 0] + [0] * 12, ttl=1)
+send(case, [68, 20, 5, 1] + [0] * 16, ttl=1)
+send(case, [68, 20, 5, 3] + list(address("10.0.1.254")) + [0] * 4 + list(address("10.0.2.254")) + [0] * 4, ttl=1)
+send(case, [68, 20, 5, 3] + list(address("10.0.1.254")) + [0] * 4 + list(address("10.9.9.9")) + [0] * 4, ttl=1)
+send(case, [68, 12, 5, 3] + list(address("10.9.9.9")) + [0] * 4, ttl=1)

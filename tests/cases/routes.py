@@ -1,7 +1,7 @@
 """Both families: which route is found, and the routes and rules that are no way at all."""
 
 from box import Case, finish, link, neighbour, route, router, table, udp
-from scapy.all import TCP
+from scapy.all import TCP, IPv6
 
 kinds6 = route("2001:db8:e0::/48", type="blackhole") + route("2001:db8:e1::/48", type="unreachable")
 kinds6 += route("2001:db8:e2::/48", type="prohibit") + route("2001:db8:e3::/48", type="throw")
@@ -42,21 +42,29 @@ choice6 += "".join(neighbour(dev, f"2001:db8:c{n}::1") for n in (1, 2, 3) for de
 case = Case("ip6-route-choice", "Among routes of one prefix the lowest metric counts, then the preference, then the interface that the packet came by.", router(choice6, links=3))
 for n in range(4):
     case.ip6(dst=f"2001:db8:c{n}::1")
-    case.frame(bytes(__import__("scapy.all").all.IPv6(src="2001:db8:a2::7", dst=f"2001:db8:c{n}::1") / udp()), "p1")
+    case.frame(bytes(IPv6(src="2001:db8:a2::7", dst=f"2001:db8:c{n}::1") / udp()), "p1")
 
 choice4 = route("10.40.0.0/16", via="10.0.3.1", dev="p2", metric=20) + route("10.40.0.0/16", via="10.0.2.1", dev="p1", metric=10)
 choice4 += route("10.41.0.0/16", via="10.0.2.1", dev="p1", tos=0x10) + route("10.41.0.0/16", via="10.0.3.1", dev="p2")
 choice4 += route("10.42.0.0/16", via="10.0.3.1", dev="p2", tos=0x20) + route("10.42.0.0/15", via="10.0.2.1", dev="p1")
-case = Case("ip4-route-choice", "Among routes of one prefix the one for the packet's TOS counts, then the lowest metric; ECN bits do not choose.", router(choice4, links=3))
-for dst, tos in [("10.40.0.1", 0), ("10.41.0.1", 0), ("10.41.0.1", 0x10), ("10.41.0.1", 0x13), ("10.41.0.1", 0x20), ("10.42.0.1", 0x20), ("10.42.0.1", 0), ("10.43.0.1", 0x20)]:
+case = Case("ip4-route-choice", "Among routes of one prefix the one for the packet's TOS counts, then the lowest metric; ECN bits and the old precedence do not choose.", router(choice4, links=3))
+for dst, tos in [("10.40.0.1", 0), ("10.41.0.1", 0), ("10.41.0.1", 0x10), ("10.41.0.1", 0x13), ("10.41.0.1", 0xB0), ("10.41.0.1", 0x30), ("10.41.0.1", 0x20), ("10.42.0.1", 0x20), ("10.42.0.1", 0), ("10.43.0.1", 0x20)]:
     case.ip4(dst=dst, tos=tos)
 
 source6 = route("2001:db8:c0::/48", via="2001:db8:2::1", dev="p1") + route("2001:db8:c0::/48", from_="2001:db8:a1:1::/64", via="2001:db8:3::1", dev="p2")
 source6 += route("2001:db8:c0:1::/64", from_="2001:db8:a1:2::/64", type="prohibit")
 source6 += route("default", from_="2001:db8:a1:3::/64", via="2001:db8:3::1", dev="p2")
-case = Case("ip6-source-route", "Routes for some sources only: the longest destination first, then the longest source, then back to shorter ones.", router(source6, links=3))
-for src, dst in [("a1::1", "c0::1"), ("a1:1::1", "c0::1"), ("a1:1::2", "c0:1::1"), ("a1:2::1", "c0:1::1"), ("a1:2::2", "c0::1"), ("a1:3::1", "c0::1"), ("a1:3::2", "f000::1"), ("a1:4::1", "f000::1")]:
+# The order in which they were added does not matter.
+source6 += route("2001:db8:c8::/48", from_="2001:db8:a1:1::/64", via="2001:db8:3::1", dev="p2") + route("2001:db8:c8::/48", via="2001:db8:2::1", dev="p1")
+source6 += route("2001:db8:c0:2::/64", from_="2001:db8:a1:5::/64", via="2001:db8:3::1", dev="p2")
+case = Case("ip6-source-route", "Where a prefix has routes for some sources only, the kernel passes by the route for all sources of that same prefix; but not at the default route.", router(source6, links=3))
+for src, dst in [("a1::1", "c0::1"), ("a1:1::1", "c0::1"), ("a1:1::2", "c0:1::1"), ("a1:2::1", "c0:1::1"), ("a1:2::2", "c0::1"), ("a1:3::1", "c0::1"), ("a1:3::2", "f000::1"), ("a1:4::1", "f000::1"), ("a1:5::1", "c0:2::1"), ("a1:1::3", "c0:2::1"), ("a1:1::4", "c8::1"), ("a1:4::2", "c8::1")]:
     case.ip6(src=f"2001:db8:{src}", dst=f"2001:db8:{dst}")
+
+both = route("default", via="2001:db8:2::1", dev="p1") + route("default", from_="2001:db8:a1:1::/64", via="2001:db8:3::1", dev="p2")
+case = Case("ip6-source-route-default", "Beside a default route for some sources the one for all is found.", router(both, links=3))
+case.ip6(src="2001:db8:a1:1::1", dst="2001:db8:f000::1")
+case.ip6(src="2001:db8:a1:2::1", dst="2001:db8:f000::1")
 
 via6 = route("10.50.0.0/16", via="2001:db8:2::1", dev="p1") + route("10.51.0.0/16", via="2001:db8:1::1", dev="p0")
 case = Case("ip4-via-ip6", "An IPv4 route may lead to an IPv6 gateway (RFC 8950).", router(via6))
@@ -88,10 +96,11 @@ def through_rules6(case):
     case.ip6(src="2001:db8:a1:1::2", dst="2001:db8:c2::1")
     case.ip6(src="2001:db8:a1:6::2", dst="2001:db8:f000::1")
     case.ip6(dst="2001:db8:f000::1")
-    case.frame(bytes(__import__("scapy.all").all.IPv6(src="2001:db8:a2::7", dst="2001:db8:c0::1") / udp()), "p1")
+    case.frame(bytes(IPv6(src="2001:db8:a2::7", dst="2001:db8:c0::1") / udp()), "p1")
     case.ip6(dst="2001:db8:c5::1", tc=0x10)
     case.ip6(dst="2001:db8:c5::1", tc=0x13)
     case.ip6(dst="2001:db8:c5::1", tc=0x20)
+    case.ip6(dst="2001:db8:c5::1", tc=0x30)
     for port in (79, 80, 81, 82):
         case.ip6(TCP(sport=1, dport=port), dst="2001:db8:c0::1")
     case.ip6(udp(sport=53), dst="2001:db8:c0::1")
@@ -120,7 +129,7 @@ case.ip4(src="10.1.1.2", dst="10.62.0.1")
 case.ip4(src="10.1.6.2", dst="172.16.0.1")
 case.ip4(src="10.1.7.2", dst="172.16.0.1")
 case.ip4(dev="p1", src="10.2.0.7", dst="10.60.0.1")
-for tos in (0x10, 0x13, 0x20):
+for tos in (0x10, 0x13, 0x20, 0x30):
     case.ip4(src=f"10.1.8.{tos}", dst="10.61.0.1", tos=tos)
 for port in (79, 80, 81, 82):
     case.ip4(TCP(sport=1, dport=port), src=f"10.1.9.{port}", dst="10.60.0.1")

@@ -46,7 +46,7 @@ pub fn spec_dst(env: Env<'_>, iif: &Iface, src: Ipv4Addr, tos: u8) -> Ipv4Addr {
         dst: src,
         iif: route::loopback(env),
         oif: 0,
-        tos: tos & 0xfc,
+        tos: tos & route::TOS_MASK,
         mark: 0,
         ipproto: 0,
         sport: 0,

@@ -10,10 +10,12 @@ use crate::drop::DropReason as D;
 use crate::frame::PktType;
 use crate::iface::{Iface, LinkKind};
 use crate::stats::Mib;
+use crate::wire::eth::BROADCAST;
 use crate::wire::icmp::{self, IcmpHdr, v4};
 use crate::wire::ip4::{FRAG_OFFSET, Ip4Hdr};
 use crate::wire::proto;
 use std::net::{IpAddr, Ipv4Addr};
+use warren_fib::RouteType;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// An error is never longer than what every host can take (RFC 1812 4.3.2.3).
@@ -116,11 +118,11 @@ pub fn send<O: Observer>(
 ) {
     let (kind_byte, code, rest) = message(kind);
     let Ok((offender, _)) = Ip4Hdr::ref_from_prefix(quote.bytes) else { return };
-    let (env, to) = (act.env, offender.src());
+    let (env, from) = (act.env, offender.src());
     // ip_error charges the sender's bucket once before __icmp_send charges it again.
     let routeless =
         matches!(decision.verdict, Verdict::Drop(D::V4NoRoute | D::V4Unreachable | D::V4Prohibit));
-    if routeless && !act.limits.unreachable4(IpAddr::V4(to), jiffies(env.now)) {
+    if routeless && !act.limits.unreachable4(IpAddr::V4(from), jiffies(env.now)) {
         return act.unsent(format_args!("no ICMP {kind_byte}/{code}: the source had its share of ip_error"));
     }
     if let Some(why) = forbidden(quote, offender) {
@@ -129,6 +131,10 @@ pub fn send<O: Observer>(
     if !may_send(act, kind_byte, code, quote.iif) {
         return act.unsent(format_args!("no ICMP {kind_byte}/{code}: global limit"));
     }
+    let Some(echo) = &decision.echo else {
+        return act.unsent(format_args!("no ICMP {kind_byte}/{code}: its options cannot be repeated"));
+    };
+    let to = echo.first_hop.unwrap_or(from);
     // RFC 1812 4.3.2.5: precedence 6, the rest of the TOS kept. Linux: RT_TOS | IPTOS_PREC_INTERNETCONTROL.
     let tos = offender.tos & 0x1e | 0xc0;
     let Ok(back) = route::output(env, to, tos, 0, quote.bytes) else {
@@ -138,26 +144,36 @@ pub fn send<O: Observer>(
     if !peer_may_receive(act, kind_byte, code, to, out) {
         return act.unsent(format_args!("no ICMP {kind_byte}/{code}: host limit"));
     }
-    let room =
-        ERROR_MAX.min(forward::mtu(&back, out.mtu) as usize).saturating_sub(Ip4Hdr::LEN + IcmpHdr::LEN);
+    let header_len = Ip4Hdr::LEN + echo.len();
+    let room = ERROR_MAX.min(forward::mtu(&back, out.mtu) as usize).saturating_sub(header_len + IcmpHdr::LEN);
     if room + IcmpHdr::LEN <= Ip4Hdr::LEN {
         return act.unsent(format_args!("no ICMP {kind_byte}/{code}: the MTU leaves no room"));
     }
     let src = source(act, quote, decision, &back);
     let quoted = quote.bytes.get(..quote.bytes.len().min(room)).unwrap_or_default();
-    let len = Ip4Hdr::LEN + IcmpHdr::LEN + quoted.len();
+    let len = header_len + IcmpHdr::LEN + quoted.len();
     let hops = back.path.map_or(0, |p| p.hoplimit);
     let ttl = if hops != 0 { hops } else { env.state.sysctl.ip4.ip_default_ttl as u8 };
     let mut header = Ip4Hdr::new(len as u16, ttl, proto::ICMP, src, to);
     header.tos = tos;
     header.id.set(act.limits.next_id(IpAddr::V4(to)));
-    header.set_checksum(&[]);
+    header.ver_ihl = 0x40 | (header_len / 4) as u8;
+    let options = echo.finish(src, env.wall);
+    header.set_checksum(&options);
     let Some(made) = act.make(out, len) else { return };
-    write(made.packet, &header, IcmpHdr::new(kind_byte, code, rest), quoted, decision, quote.hops);
+    let Some((head, body)) = made.packet.split_at_mut_checked(header_len) else { return };
+    head.iter_mut().zip(header.as_bytes().iter().chain(&options)).for_each(|(place, byte)| *place = *byte);
+    write(body, IcmpHdr::new(kind_byte, code, rest), quoted, decision, quote.hops);
     let place = made.place;
     count_sent(act, out, kind_byte, len);
     act.reply_made(format_args!("ICMP {kind_byte}/{code} from {src} to {to} by {}", out.name));
-    act.send_made(out, back.next_hop(to), None, place, quote.iif);
+    // A source that is a broadcast address of ours is answered there. Nothing in the kernel forbids it.
+    let broadcast = back.found == RouteType::Broadcast;
+    if broadcast {
+        act.stats.mib(Mib::IpExtOutBcastPkts, Some(out.slot), 1);
+        act.stats.mib(Mib::IpExtOutBcastOctets, Some(out.slot), len as u64);
+    }
+    act.send_made(out, back.next_hop(to), broadcast.then_some(BROADCAST), place, quote.iif);
 }
 
 /// Who speaks: the address spoken to if it is ours, the ingress interface's if asked for, else the route's.
@@ -180,16 +196,7 @@ fn source<O: Observer>(
 }
 
 /// The message with its quote: options as acted on, checksum as received, TTL as the rule says.
-fn write(
-    packet: &mut [u8],
-    header: &Ip4Hdr,
-    icmp_header: IcmpHdr,
-    quoted: &[u8],
-    decision: &Decision<'_>,
-    quoted_ttl: u8,
-) {
-    let Some((head, body)) = packet.split_at_mut_checked(Ip4Hdr::LEN) else { return };
-    head.copy_from_slice(header.as_bytes());
+fn write(body: &mut [u8], icmp_header: IcmpHdr, quoted: &[u8], decision: &Decision<'_>, quoted_ttl: u8) {
     let Some((icmp_bytes, data)) = body.split_at_mut_checked(IcmpHdr::LEN) else { return };
     icmp_bytes.copy_from_slice(icmp_header.as_bytes());
     data.copy_from_slice(quoted);

@@ -2,10 +2,11 @@
 //! (with `fragment`), or local delivery. The same file names as in `ip6`, each function after a kernel function.
 
 pub mod addr;
+pub mod echo;
 mod forward;
 pub mod fragment;
 pub mod icmp;
-mod options;
+pub mod options;
 pub mod output;
 mod rcv;
 pub mod route;

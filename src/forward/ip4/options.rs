@@ -3,13 +3,15 @@
 //!
 //! Works on a copy of the header, so that the decision stays pure; `act` writes it back.
 
-use super::super::ctx::{Ctx, Nanos};
+use super::super::ctx::{Ctx, Env, Nanos};
 use super::super::decision::ReplyKind;
 use super::super::observe::Observer;
+use super::echo::Echo;
 use super::route::{self, Kind, Route};
 use super::{Packet, addr};
 use crate::drop::DropReason as D;
 use crate::frame::PktType;
+use crate::iface::Iface;
 use crate::sysctl::combine;
 use crate::wire::ip4::{Ip4Hdr, opt};
 use arrayvec::ArrayVec;
@@ -24,10 +26,18 @@ pub struct Options {
     pub header: ArrayVec<u8, 60>,
     /// Something was written.
     pub changed: bool,
-    record_route: Option<usize>,
-    timestamp: Option<usize>,
-    needs_route_address: bool,
-    needs_time_address: bool,
+    /// Where the record of the route stands, once it was found good.
+    pub(super) record_route: Option<usize>,
+    /// The same of the timestamps.
+    pub(super) timestamp: Option<usize>,
+    /// The same of a CIPSO label, good or not.
+    pub(super) cipso: Option<usize>,
+    /// The record had room for our address.
+    pub(super) needs_route_address: bool,
+    /// The timestamps had room for our address.
+    pub(super) needs_time_address: bool,
+    /// The timestamps had room for the time.
+    pub(super) needs_time: bool,
     source_route: Option<SourceRoute>,
 }
 
@@ -43,6 +53,31 @@ struct SourceRoute {
 struct Problem(usize);
 
 impl Options {
+    /// Those of a header, not read yet.
+    fn unread(header: &[u8]) -> Options {
+        Options {
+            header: header.iter().copied().take(60).collect(),
+            changed: false,
+            record_route: None,
+            timestamp: None,
+            cipso: None,
+            needs_route_address: false,
+            needs_time_address: false,
+            needs_time: false,
+            source_route: None,
+        }
+    }
+
+    /// Where the source route stands.
+    pub(super) fn source_route_at(&self) -> Option<usize> {
+        self.source_route.map(|s| s.at)
+    }
+
+    /// The option that stands at `at`.
+    pub(super) fn option(&self, at: usize) -> &[u8] {
+        self.header.get(at..at + self.byte(at + 1)).unwrap_or_default()
+    }
+
     /// A strict source route may not go through a gateway.
     pub fn strict(&self) -> bool {
         self.source_route.is_some_and(|s| s.strict)
@@ -53,7 +88,7 @@ impl Options {
         self.source_route.is_some()
     }
 
-    fn byte(&self, at: usize) -> usize {
+    pub(super) fn byte(&self, at: usize) -> usize {
         self.header.get(at).map_or(0, |&b| usize::from(b))
     }
 
@@ -64,7 +99,7 @@ impl Options {
         }
     }
 
-    fn address(&self, at: usize) -> Option<Ipv4Addr> {
+    pub(super) fn address(&self, at: usize) -> Option<Ipv4Addr> {
         self.header.get(at..)?.first_chunk::<4>().map(|a| Ipv4Addr::from(*a))
     }
 
@@ -108,16 +143,9 @@ pub fn receive<'a, O: Observer>(
     if header.len() <= Ip4Hdr::LEN {
         return Ok(None);
     }
-    let mut options = Options {
-        header: header.iter().copied().collect(),
-        changed: false,
-        record_route: None,
-        timestamp: None,
-        needs_route_address: false,
-        needs_time_address: false,
-        source_route: None,
-    };
-    let outcome = compile(cx, packet, route, &mut options);
+    let mut options = Options::unread(header);
+    let outcome = compile(cx.env, cx.iif, packet.hdr, route.kind == Kind::Local, &mut options);
+    cx.echo = Echo::of(cx.env, &options);
     if let Err(Problem(at)) = outcome {
         cx.header = Some(options.header);
         cx.reply(ReplyKind::ParamProblem(0, at as u32), packet.hdr.ttl);
@@ -133,17 +161,19 @@ pub fn receive<'a, O: Observer>(
     Ok(Some(options))
 }
 
-/// Linux: __ip_options_compile, row by row; the error is what a parameter problem points at.
-fn compile<O: Observer>(
-    cx: &Ctx<'_, '_, O>,
-    packet: &Packet<'_>,
-    route: &Route<'_>,
-    o: &mut Options,
-) -> Result<(), Problem> {
-    let ours = || match route.kind {
-        Kind::Local => packet.hdr.dst(),
-        _ => addr::spec_dst(cx.env, cx.iif, packet.hdr.src(), packet.hdr.tos),
-    };
+/// Reads and writes the options of a packet again that waited for its next hop in vain, as the kernel does before it
+/// sends the error; `None` if they are malformed. Linux: ipv4_send_dest_unreach.
+pub fn again(env: Env<'_>, dev: &Iface, packet: &[u8]) -> Option<Options> {
+    let (hdr, _) = Ip4Hdr::ref_from_prefix(packet).ok()?;
+    let mut options = Options::unread(packet.get(..hdr.ihl())?);
+    compile(env, dev, hdr, false, &mut options).ok()?;
+    Some(options)
+}
+
+/// Linux: __ip_options_compile, row by row; the error is what a parameter problem points at. `local`: the packet is
+/// for this host, which then speaks from the address that it was sent to.
+fn compile(env: Env<'_>, dev: &Iface, hdr: &Ip4Hdr, local: bool, o: &mut Options) -> Result<(), Problem> {
+    let ours = || if local { hdr.dst() } else { addr::spec_dst(env, dev, hdr.src(), hdr.tos) };
     let mut at = Ip4Hdr::LEN;
     while let Some(&kind) = o.header.get(at) {
         match kind {
@@ -168,10 +198,13 @@ fn compile<O: Observer>(
         match kind {
             opt::LSRR | opt::SSRR => compile_source_route(o, at, len, kind == opt::SSRR)?,
             opt::RR => record_route(o, at, len, ours)?,
-            opt::TS => timestamp(o, at, len, cx, ours)?,
+            opt::TS => timestamp(o, at, len, env, ours)?,
             opt::RA if len < 4 => return Err(Problem(at + 1)),
-            // No domain of interpretation is configured here. Linux: cipso_v4_validate.
-            opt::CIPSO => return Err(Problem(at + if len < 8 { 1 } else { 2 })),
+            opt::CIPSO => {
+                // No domain of interpretation is configured here. Linux: cipso_v4_validate.
+                o.cipso = Some(at);
+                return Err(Problem(at + if len < 8 { 1 } else { 2 }));
+            }
             _ => {}
         }
         at += len;
@@ -214,15 +247,15 @@ fn record_route(o: &mut Options, at: usize, len: usize, ours: impl Fn() -> Ipv4A
 }
 
 /// Milliseconds since midnight UTC (RFC 791 3.1). Linux: inet_current_timestamp.
-fn milliseconds(wall: Nanos) -> [u8; 4] {
+pub(super) fn milliseconds(wall: Nanos) -> [u8; 4] {
     ((wall / 1_000_000 % 86_400_000) as u32).to_be_bytes()
 }
 
-fn timestamp<O: Observer>(
+fn timestamp(
     o: &mut Options,
     at: usize,
     len: usize,
-    cx: &Ctx<'_, '_, O>,
+    env: Env<'_>,
     ours: impl Fn() -> Ipv4Addr,
 ) -> Result<(), Problem> {
     if o.timestamp.is_some() {
@@ -235,8 +268,7 @@ fn timestamp<O: Observer>(
     if pointer < 5 {
         return Err(Problem(at + 2));
     }
-    o.timestamp = Some(at);
-    let time = milliseconds(cx.env.wall);
+    let time = milliseconds(env.wall);
     if pointer > len {
         // Full: the overflow count, except where the hops are prespecified.
         match (flags & 15, flags >> 4) {
@@ -244,27 +276,31 @@ fn timestamp<O: Observer>(
             (_, 15) => return Err(Problem(at + 3)),
             (kind, overflow) => o.put(at + 3, &[(kind | (overflow + 1) << 4) as u8]),
         }
+        o.timestamp = Some(at);
         return Ok(());
     }
     let needs = if matches!(flags & 15, 1 | 3) { 7 } else { 3 };
     if pointer + needs > len {
         return Err(Problem(at + 2));
     }
+    o.timestamp = Some(at);
     let slot = at + pointer - 1;
     match flags & 15 {
         0 => {
             o.put(slot, &time);
             o.put(at + 2, &[(pointer + 4) as u8]);
+            o.needs_time = true;
         }
         1 => {
             o.put(slot, &ours().octets());
             o.put(slot + 4, &time);
             o.put(at + 2, &[(pointer + 8) as u8]);
-            o.needs_time_address = true;
+            (o.needs_time_address, o.needs_time) = (true, true);
         }
-        3 if o.address(slot).is_some_and(|a| addr::is_special(cx.env, a)) => {
+        3 if o.address(slot).is_some_and(|a| addr::is_special(env, a)) => {
             o.put(slot + 4, &time);
             o.put(at + 2, &[(pointer + 8) as u8]);
+            o.needs_time = true;
         }
         _ => {}
     }
@@ -320,7 +356,7 @@ fn towards<'a, O: Observer>(
         dst: hop,
         iif: cx.iif.index,
         oif: 0,
-        tos: packet.hdr.tos & 0xfc,
+        tos: packet.hdr.tos & route::TOS_MASK,
         mark: 0,
         ipproto: 0,
         sport: 0,

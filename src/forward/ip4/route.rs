@@ -12,6 +12,10 @@ use crate::wire::{dissect, eth, proto};
 use std::net::{IpAddr, Ipv4Addr};
 use warren_fib::{Group, GroupKind, Member, Path, RouteType, Rule, RuleAction, RuleKey};
 
+/// The bits of the TOS that routes and rules look at: those of RFC 1349 without the lowest, which ECN took. The three of
+/// the old precedence do not choose a route. Linux: fib_dscp_masked_match.
+pub const TOS_MASK: u8 = 0x1c;
+
 /// Scope of a next hop that is the destination's own link (`RT_SCOPE_LINK`).
 const SCOPE_LINK: u8 = 253;
 
@@ -93,7 +97,7 @@ fn key_of<O: Observer>(cx: &Ctx<'_, '_, O>, packet: &Packet<'_>) -> RuleKey<Ipv4
         dst: hdr.dst(),
         iif: cx.iif.index,
         oif: 0,
-        tos: hdr.tos & 0xfc,
+        tos: hdr.tos & TOS_MASK,
         mark: 0,
         ipproto: 0,
         sport: 0,
@@ -320,8 +324,17 @@ fn table<'a>(
 pub fn output<'a>(env: Env<'a>, dst: Ipv4Addr, tos: u8, oif: u32, packet: &[u8]) -> Result<Route<'a>, Errno> {
     let src = Ipv4Addr::UNSPECIFIED;
     let iif = loopback(env);
-    let key =
-        RuleKey { src, dst, iif, oif, tos: tos & 0xfc, mark: 0, ipproto: proto::ICMP, sport: 0, dport: 0 };
+    let key = RuleKey {
+        src,
+        dst,
+        iif,
+        oif,
+        tos: tos & TOS_MASK,
+        mark: 0,
+        ipproto: proto::ICMP,
+        sport: 0,
+        dport: 0,
+    };
     let mut route = lookup(env, &key)?;
     if let Some(group) = route.group.filter(|g| g.members.len() > 1) {
         let chosen = group.select(multipath::hash4(env.state, packet), |m| good(env, &group.kind, m));

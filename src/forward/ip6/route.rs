@@ -133,12 +133,24 @@ fn table<'a>(
     rule: &Rule<Ipv6Addr>,
     request: &Request<'_>,
 ) -> Option<(u8, &'a Path<Ipv6Addr>)> {
+    let mut entered = false;
     for (len, set) in env.view.table::<Ipv6Addr>(id)?.lookup(request.key.dst) {
+        entered = entered || len == 0 || enters(&set.paths, request.key.src);
+        if !entered {
+            continue;
+        }
         let path = if set.plain { plain(env, &set.paths, request) } else { select(env, &set.paths, request) };
         let Some(path) = path else { continue };
         return (path.kind != RouteType::Throw && !rule.suppresses(len)).then_some((len, path));
     }
     None
+}
+
+/// Whether the search may begin at a prefix: where any route is for some sources only, one of those must match. Going
+/// back from a longer prefix, and at the default route, it may not matter. Linux: fib6_node_lookup_1, fib6_backtrack.
+fn enters(paths: &[Path<Ipv6Addr>], src: Ipv6Addr) -> bool {
+    let mut narrow = paths.iter().filter(|p| !p.src.is_default()).peekable();
+    narrow.peek().is_none() || narrow.any(|p| p.src.contains(src))
 }
 
 /// One path and nothing to choose: it only has to be usable.

@@ -237,19 +237,23 @@ fn the_source_prefix_and_the_metric_choose_the_path() {
     let mut from = Route::new(p("2001:db8:5::/48"), Hops::one(P1, via("2001:db8:2::5")));
     from.src = p("2001:db8:1::/64");
     bench.writer.insert6(from, Place::New).unwrap();
-    let mut any = Route::new(p("2001:db8:5::/48"), Hops::one(P1, via("2001:db8:2::6")));
-    any.metric = 10;
-    bench.writer.insert6(any.clone(), Place::New).unwrap();
-    any.metric = 5;
-    any.hops = Hops::one(P1, via("2001:db8:2::7"));
-    bench.writer.insert6(any, Place::New).unwrap();
+    let hop = |dst: &str, metric, host| Route { metric, ..Route::new(p(dst), Hops::one(P1, via(host))) };
+    for route in [
+        hop("2001:db8:5::/48", 10, "2001:db8:2::6"),
+        hop("2001:db8:6::/48", 10, "2001:db8:2::6"),
+        hop("2001:db8:6::/48", 5, "2001:db8:2::7"),
+    ] {
+        bench.writer.insert6(route, Place::New).unwrap();
+    }
     bench.writer.publish();
-    let next = |src| {
-        bench.decide(&udp6(src, "2001:db8:5::1", 64, 60), |d| match &d.verdict {
+    let next = |src, dst| {
+        bench.decide(&udp6(src, dst, 64, 60), |d| match &d.verdict {
             Verdict::Hold(wait, _) => wait.next.to_string(),
             other => format!("{other:?}"),
         })
     };
-    assert_eq!(next(HOST0), "2001:db8:2::5");
-    assert_eq!(next("2001:db8:77::1"), "2001:db8:2::7");
+    assert_eq!(next(HOST0, "2001:db8:5::1"), "2001:db8:2::5");
+    // Linux passes by a prefix's route for all sources where another is for some and none of those fits.
+    assert_eq!(next("2001:db8:77::1", "2001:db8:5::1"), "Drop(V6NoRoute)");
+    assert_eq!(next("2001:db8:77::1", "2001:db8:6::1"), "2001:db8:2::7");
 }

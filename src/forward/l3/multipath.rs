@@ -103,13 +103,11 @@ fn layer4(packet: &[u8], ethertype: u16) -> FlowKeys {
     FlowKeys { ip_proto: flow.ip_proto, sport: flow.sport, dport: flow.dport, ..addrs }
 }
 
-/// Policy 2: addresses of the innermost packet; of IPv6 also label and next header, in host order.
+/// Policy 2: addresses of the innermost packet, which is the packet itself where nothing is inside; of IPv6 also its
+/// last next header and the label, in host order. ICMP errors are not looked into.
 fn inner(packet: &[u8], ethertype: u16) -> Option<FlowKeys> {
     let found = dissect(packet, ethertype, false);
-    if !found.encapsulated {
-        return None;
-    }
-    let flow = found.inner?;
+    let flow = found.inner.unwrap_or(found.outer);
     let keys = addrs_of(&flow)?;
     Some(match keys.addrs {
         Addrs::V4 { .. } => keys,

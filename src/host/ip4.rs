@@ -2,7 +2,7 @@
 
 use super::Local;
 use super::send::{Head4, route4, send4};
-use super::transport::{self, TCP_LEN};
+use super::transport::{self, Malformed, TCP_LEN};
 use crate::drop::DropReason as D;
 use crate::forward::act::{Act, Quote};
 use crate::forward::decision::{Decision, ReplyKind, Verdict};
@@ -148,6 +148,14 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result
         return Err(D::V4TcpNoSocket);
     }
     act.stats.mib(Mib::TcpInSegs, None, 1);
+    match transport::segment(packet.data) {
+        Ok(_) => {}
+        Err(Malformed::Short) => return Ok(()),
+        Err(Malformed::Header) => {
+            act.stats.mib(Mib::TcpInErrs, None, 1);
+            return Ok(());
+        }
+    }
     let (src, dst) = (hdr.dst(), hdr.src());
     let pseudo = csum::pseudo4(dst, src, proto::TCP, packet.data.len() as u16);
     if !local.sum_is_known() && !transport::sum_is_right(pseudo, packet.data) {

@@ -4,7 +4,7 @@
 use super::Local;
 use super::neighbours::Heard;
 use super::send::{Head6, route6, send6, source6};
-use super::transport::{self, TCP_LEN};
+use super::transport::{self, Malformed, TCP_LEN};
 use super::{exthdrs, ndisc};
 use crate::drop::DropReason as D;
 use crate::forward::act::{Act, Quote};
@@ -146,6 +146,8 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[
         return act.unsent(format_args!("no echo reply: switched off"));
     }
     let Some(way) = route6(act, &packet.local, peer, iif.index) else {
+        // Linux: ip6_dst_lookup_tail.
+        act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
         return act.unsent(format_args!("no echo reply: no route to {peer}"));
     };
     let keeps = own || (!asked.is_multicast() && sysctl.anycast_src_echo_reply != 0);
@@ -205,6 +207,14 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u
         return Err(D::V6TcpNoSocket);
     }
     act.stats.mib(Mib::TcpInSegs, None, 1);
+    match transport::segment(data) {
+        Ok(_) => {}
+        Err(Malformed::Short) => return Ok(()),
+        Err(Malformed::Header) => {
+            act.stats.mib(Mib::TcpInErrs, None, 1);
+            return Ok(());
+        }
+    }
     if !local.sum_is_known() && !transport::sum_is_right(pseudo(hdr, proto::TCP, data.len()), data) {
         return Err(D::V6TcpChecksum);
     }

@@ -39,7 +39,7 @@ use zerocopy::FromBytes;
 const DEFEND_INTERVAL: Nanos = 10_000_000_000;
 
 /// What the host remembers: neighbours, and when it last defended an address.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Host {
     neighbours: Neighbours,
     /// At most one entry for each IPv4 address of ours.
@@ -63,10 +63,22 @@ impl Local<'_, '_> {
     }
 }
 
+impl Default for Host {
+    fn default() -> Host {
+        Host::new()
+    }
+}
+
 impl Host {
     /// Knows no neighbours yet.
     pub fn new() -> Host {
-        Host::default()
+        Host { neighbours: Neighbours::new(false), defended: AHashMap::new() }
+    }
+
+    /// A host that answers but sends no questions of its own: for replay, where nobody is there to hear them. Timing and
+    /// outcome are the same, and it learns from what the capture holds. Several may share a state.
+    pub fn quiet() -> Host {
+        Host { neighbours: Neighbours::new(true), ..Host::new() }
     }
 
     /// Answers a frame that the forwarder left to the host, and learns from it.

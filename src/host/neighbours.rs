@@ -80,18 +80,19 @@ pub struct Neighbours {
     learned: Vec<Learned>,
     /// No timer is earlier.
     next: Nanos,
-}
-
-impl Default for Neighbours {
-    fn default() -> Self {
-        Neighbours { table: AHashMap::new(), learned: Vec::new(), next: NEVER }
-    }
+    /// Nobody is asked: see [`super::Host::quiet`].
+    quiet: bool,
 }
 
 /// A probe to send: whom for, and to which link-layer address; `None`: to all who may have it.
 pub type Probe = (Key, Option<[u8; 6]>);
 
 impl Neighbours {
+    /// An empty table; `quiet` keeps all questions back.
+    pub fn new(quiet: bool) -> Neighbours {
+        Neighbours { table: AHashMap::new(), learned: Vec::new(), next: NEVER, quiet }
+    }
+
     /// News since the last call, in order.
     pub fn learned(&mut self) -> impl Iterator<Item = Learned> + '_ {
         self.learned.drain(..)
@@ -146,7 +147,7 @@ impl Neighbours {
                     return self.set(env, key, entry, Neighbour { state: Nud::FAILED, ..unknown });
                 }
                 self.set(env, key, Entry { probes: 1, ..entry }, unknown);
-                probe((key, None));
+                self.send(&mut probe, (key, None));
             }
             (Ask::Used { .. }, Nud::STALE) => {
                 self.set(env, key, entry, Neighbour { state: Nud::DELAY, ..entry.neighbour });
@@ -190,17 +191,23 @@ impl Neighbours {
             }
             Nud::DELAY => {
                 self.set(env, key, Entry { probes: 1, ..entry }, to(Nud::PROBE));
-                probe((key, Some(lladdr)));
+                self.send(probe, (key, Some(lladdr)));
             }
             Nud::PROBE if entry.probes < UNICAST_PROBES => {
                 self.set(env, key, again, to(state));
-                probe((key, Some(lladdr)));
+                self.send(probe, (key, Some(lladdr)));
             }
             Nud::INCOMPLETE if i64::from(entry.probes) < multicast_probes(env, key) => {
                 self.set(env, key, again, to(state));
-                probe((key, None));
+                self.send(probe, (key, None));
             }
             _ => self.set(env, key, entry, to(Nud::FAILED)),
+        }
+    }
+
+    fn send(&self, probe: &mut impl FnMut(Probe), what: Probe) {
+        if !self.quiet {
+            probe(what);
         }
     }
 
@@ -211,7 +218,9 @@ impl Neighbours {
             return Some(*entry);
         }
         let published = env.view.neighbour(key.0, key.1).map(|n| n.neighbour);
-        let neighbour = published.unwrap_or(Neighbour { lladdr: [0; 6], state: Nud::NONE });
+        // A search that somebody else began is not under way here.
+        let known = published.filter(|n| n.state != Nud::INCOMPLETE);
+        let neighbour = known.unwrap_or(Neighbour { lladdr: [0; 6], state: Nud::NONE });
         let fixed = matches!(neighbour.state, Nud::PERMANENT | Nud::NOARP);
         (!fixed).then_some(Entry { neighbour, confirmed: 0, updated: 0, probes: 0, timer: NEVER })
     }
@@ -231,7 +240,8 @@ impl Neighbours {
         let changed = new != old.neighbour;
         let updated = if changed { env.now } else { old.updated };
         self.table.insert(key, Entry { neighbour: new, timer, updated, ..old });
-        if changed {
+        // Where several share a state, the search of one must not hide the failure that another has just found.
+        if changed && !(self.quiet && new.state == Nud::INCOMPLETE) {
             self.learned.push(Learned { key, neighbour: Some(new) });
         }
     }

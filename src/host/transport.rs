@@ -26,12 +26,29 @@ pub fn datagram(data: &[u8]) -> Option<(&UdpHdr, &[u8])> {
     Some((udp, data.get(..len).filter(|d| d.len() >= size_of::<UdpHdr>())?))
 }
 
+/// Why a segment cannot be read.
+pub enum Malformed {
+    /// Shorter than its header: the kernel counts nothing.
+    Short,
+    /// Its header says that it is shorter than a header.
+    Header,
+}
+
+/// The header of a segment that is as long as it says. Linux: tcp_v4_rcv.
+pub fn segment(data: &[u8]) -> Result<&TcpHdr, Malformed> {
+    let (tcp, _) = TcpHdr::ref_from_prefix(data).map_err(|_| Malformed::Short)?;
+    let header = usize::from(tcp.data_offset >> 4) * 4;
+    if header < TCP_LEN {
+        return Err(Malformed::Header);
+    }
+    if data.len() < header { Err(Malformed::Short) } else { Ok(tcp) }
+}
+
 /// The reset that answers a segment, checksum set. `None` if the segment is malformed or itself a reset.
 /// `pseudo` is the partial sum of the answer's pseudo header.
-pub fn reset(segment: &[u8], pseudo: u32) -> Option<[u8; TCP_LEN]> {
-    let (tcp, _) = TcpHdr::ref_from_prefix(segment).ok()?;
-    let header = usize::from(tcp.data_offset >> 4) * 4;
-    let data = segment.get(header..).filter(|_| header >= TCP_LEN)?;
+pub fn reset(bytes: &[u8], pseudo: u32) -> Option<[u8; TCP_LEN]> {
+    let tcp = segment(bytes).ok()?;
+    let data = bytes.get(usize::from(tcp.data_offset >> 4) * 4..)?;
     if tcp.flags & RST != 0 {
         return None;
     }

@@ -1,6 +1,6 @@
 //! The same frames through warren: what `kernel` does with a kernel. Called by the cases' tests and `warren conform`.
 
-use super::{ConformError, Frame, Outcome, Result};
+use super::{ConformError, Frame, Outcome, Result, unprompted};
 use crate::forward::observe::Unobserved;
 use crate::scenario::Scenario;
 use crate::scenario::player::{Arrival, Departure, Player, clock, limits};
@@ -40,6 +40,7 @@ pub fn play(scenario: &Scenario, path: &Path, frames: &[Frame], full_only: bool)
         outcome.counters.dev.insert(iface.name.clone(), moved(|mib| counts.mib_on(iface.slot, mib)));
     }
     outcome.counters.dev.retain(|_, values| !values.is_empty());
+    unprompted::remove(&mut outcome);
     Ok(outcome)
 }
 

@@ -13,7 +13,7 @@ fn all_cases(full_only: bool) {
         let case = Case::read(folder).unwrap();
         let expected = Outcome::read(folder).unwrap();
         let actual = router::play(&case.scenario, &folder.join("scenario.toml"), &case.frames, full_only);
-        let differences = compare(&case.scenario, &expected, &actual.unwrap());
+        let differences = compare(&case.scenario, &expected, &actual.unwrap().0);
         if !differences.is_empty() {
             failures.push(format!("case {}:\n{differences}", case.name()));
         }

@@ -115,8 +115,8 @@ impl Writer {
         self.nexthops.set_link(link, Out { state: &self.state, limbo: &self.limbo });
     }
 
-    /// Notes whether an interface has an IPv4 address. With the last one all IPv4 routes through it go, local ones too,
-    /// and nothing announces it. An interface that was never named counts as having one.
+    /// Notes that an interface has got an IPv4 address, or lost the last one: then all IPv4 routes through it go, local ones
+    /// too, and nothing announces it. Legs of routes that stay are dead until an address or the link comes (again).
     pub fn set_addressed4(&mut self, index: u32, addressed: bool) {
         self.nexthops.set_addressed4(index, addressed, Out { state: &self.state, limbo: &self.limbo });
     }

@@ -4,7 +4,9 @@
 //! stderr. Everything that prints takes `--json`: one object on one line. Called by `main`.
 
 mod completions;
+mod conform;
 mod counters;
+pub mod demo;
 mod explain;
 mod offline;
 mod replay;
@@ -20,12 +22,14 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
+  warren demo                                          see it work: hosts and a router in network namespaces
   warren run eth1 eth2                                 route between two interfaces until Ctrl-C
   warren show counters                                 what a running warren and its kernel counted
   warren replay in.pcapng -s box.toml --out results    what leaves, and every counter that moved
   warren replay in.pcapng -s box.toml --loop 1000      how fast
   warren explain in.pcapng -s box.toml --packet 3      one packet, step by step
   warren route get 2001:db8:a::1 iif p0 -s box.toml    where it would go, and why
+  warren conform --generate 5000                       does it do what this kernel does?
   warren snapshot -o box.toml                          this box as a scenario
 
 A scenario (-s) describes a box in TOML, in the words of iproute2. Offline commands know of no other box.";
@@ -40,11 +44,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Run(run::Args),
     Show(show::Args),
     Replay(replay::Args),
     Explain(explain::Args),
     Route(route::Args),
+    Conform(conform::Args),
     Snapshot(snapshot::Args),
     Completions(completions::Args),
 }
@@ -56,11 +62,13 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let done = match cli.command {
+        Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Route(args) => route::run(&args),
+        Command::Conform(args) => conform::run(&args),
         Command::Snapshot(args) => snapshot::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
@@ -68,7 +76,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(is_closed_pipe) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("warren: {error:#}");
+            eprintln!("warren: {}", one_line(&error));
             if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
@@ -78,6 +86,17 @@ pub fn main() -> ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[error("{0} (see `warren help`)")]
 struct Usage(String);
+
+/// The error with its causes. Most of our errors name their cause themselves, so that is not said again.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
 
 /// Who reads our output has seen enough, as `head` does.
 fn is_closed_pipe(error: &io::Error) -> bool {

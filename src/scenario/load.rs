@@ -82,7 +82,7 @@ impl Loader<'_> {
             on.map_err(|why| meaning(path, why))?;
         }
         self.sysctls(s, &mut neigh, |stage| stage != Stage::Default)?;
-        self.without_addresses();
+        self.unasked().map_err(|why| meaning(path, why))?;
         each(path, "address", &s.address, |e| e.prefix.to_string(), |e| self.address(e))?;
         self.groups();
         each(path, "neighbour", &s.neighbour, |e| e.to.to_string(), |e| self.neighbour(e))?;

@@ -104,3 +104,28 @@ fn a_stopped_warren_stands_aside_and_takes_over_again() {
     lab.ping(3, B6);
     assert_eq!(lab.kernel_forwarded(), before, "warren forwards");
 }
+
+#[test]
+fn changes_under_load_double_nothing() {
+    let lab = Lab::new("change");
+    lab.ping(1, B4);
+    let mut warren = lab.warren("--workers 2");
+    let flow = Flow::start(&lab);
+    for round in 0..3 {
+        // All goes to the kernel and comes back.
+        run(&lab.r, "nft add table ip wall");
+        run(&lab.r, "nft add chain ip wall guards { type filter hook forward priority 0 ; policy drop ; }");
+        run(&lab.r, "nft delete table ip wall");
+        // One destination goes to the kernel and comes back.
+        run(&lab.r, &format!("ip route add local {B4} dev lo"));
+        run(&lab.r, &format!("ip route del local {B4} dev lo"));
+        // One interface goes to the kernel and comes back.
+        run(&lab.r, &format!("tc qdisc replace dev r0 root pfifo limit {}", 1000 + round));
+        warren.wait_for("r0 stays with the kernel: queueing discipline pfifo");
+        run(&lab.r, "tc qdisc del dev r0 root");
+        warren.wait_for("forwarding on r0 r1");
+    }
+    let outcome = flow.end();
+    assert_eq!(outcome.doubled(), 0, "of {} lost", outcome.lost());
+    assert!(outcome.gap() < Duration::from_secs(1), "{:?}", outcome.gap());
+}

@@ -92,3 +92,12 @@ fn an_interface_that_goes_is_missed_and_taken_again_when_it_comes() {
     lab.ping(3, B4);
     assert_eq!(lab.kernel_forwarded(), [0, 0]);
 }
+
+#[test]
+fn frames_that_will_be_lost_are_announced_with_the_cure() {
+    let lab = Lab::new("big");
+    run(&lab.r, "ip link set r0 gro_max_size 200000");
+    let mut warren = lab.start("run r0 r1");
+    warren.wait_for("cure: `ip link set r0 gro_max_size 65536");
+    warren.wait_for("forwarding on r0 r1");
+}

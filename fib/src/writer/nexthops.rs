@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ahash::{AHashMap, AHashSet};
+use ahash::AHashMap;
 
 use super::Out;
 use crate::adjacency::{Adjacency, AdjacencyId, Neighbour};
@@ -49,6 +49,8 @@ struct GroupState {
     /// One for each hop; none for groups of objects, which use those of their members.
     adjacencies: Vec<AdjacencyId>,
     condemned: bool,
+    /// Interfaces of IPv4 legs that died with the last IPv4 address there, until one comes back (fib_disable_ip).
+    unaddressed: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -64,8 +66,6 @@ pub(crate) struct Nexthops {
     adjacencies: Intern<(u32, Option<IpAddr>), ()>,
     objects: BTreeMap<u32, Object>,
     links: AHashMap<u32, LinkState>,
-    /// Interfaces that have lost their last IPv4 address: dead for IPv4 as if they were down (fib_disable_ip).
-    unaddressed4: AHashSet<u32>,
     neighbours: AHashMap<(u32, IpAddr), Neighbour>,
     condemned: usize,
 }
@@ -77,7 +77,6 @@ impl Nexthops {
             adjacencies: Intern::new(),
             objects: BTreeMap::new(),
             links: AHashMap::new(),
-            unaddressed4: AHashSet::new(),
             neighbours: AHashMap::new(),
             condemned: 0,
         }
@@ -162,7 +161,7 @@ impl Nexthops {
         out: Out<'_>,
     ) -> Result<GroupId, FibError> {
         let adjacencies = self.adjacencies_of(hops, out)?;
-        let state = GroupState { adjacencies: adjacencies.clone(), condemned: false };
+        let state = GroupState { adjacencies: adjacencies.clone(), ..GroupState::default() };
         let Some(id) = self.groups.add(key, state) else {
             self.release_adjacencies(adjacencies, out);
             return Err(FibError::Groups { user: user(), limit: SLOTS });
@@ -225,18 +224,18 @@ impl Nexthops {
         let Some(entry) = self.groups.get(id.0) else { return };
         let group = match entry.key() {
             _ if entry.value.condemned => Group { kind: GroupKind::Plain, members: Box::new([]), dead: true },
-            GroupKey::Plain { v6, host, hops } => self.plain(*v6, *host, hops, &entry.value.adjacencies),
+            GroupKey::Plain { v6, host, hops } => self.plain(*v6, *host, hops, &entry.value),
             GroupKey::Object(id) => self.object(*id, &entry.value.adjacencies),
         };
         out.state.groups.set(id.0, group, out.limbo);
     }
 
-    fn plain(&self, v6: bool, host: bool, hops: &[Hop], adjacencies: &[AdjacencyId]) -> Group {
+    fn plain(&self, v6: bool, host: bool, hops: &[Hop], state: &GroupState) -> Group {
         let mut members: Box<[Member]> =
-            hops.iter().zip(adjacencies).map(|(hop, &a)| member(hop, a)).collect();
+            hops.iter().zip(&state.adjacencies).map(|(hop, &a)| member(hop, a)).collect();
         let link = |member: &Member| self.links.get(&member.oif).filter(|_| !host);
         for member in &mut members {
-            member.dead = !host && self.is_down(v6, member.oif);
+            member.dead = !host && self.is_down(state, member.oif);
             member.linkdown = member.dead || link(member).is_some_and(|link| !link.carrier);
         }
         // fib_rebalance and rt6_multipath_rebalance leave out the same legs that the lookup passes over.
@@ -247,9 +246,9 @@ impl Nexthops {
         Group { kind: GroupKind::Plain, members, dead }
     }
 
-    /// Can no route of this family leave through the interface?
-    fn is_down(&self, v6: bool, oif: u32) -> bool {
-        self.links.get(&oif).is_some_and(|link| !link.up) || !v6 && self.unaddressed4.contains(&oif)
+    /// Is the leg of a group on this interface dead?
+    fn is_down(&self, state: &GroupState, oif: u32) -> bool {
+        self.links.get(&oif).is_some_and(|link| !link.up) || state.unaddressed.contains(&oif)
     }
 
     fn object(&self, id: u32, adjacencies: &[AdjacencyId]) -> Group {

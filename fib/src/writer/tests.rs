@@ -151,8 +151,18 @@ fn the_last_address_takes_ipv4_routes_along() {
     assert_eq!((writer.routes::<Ipv4Addr>().count(), group(&mut reader, DST6).dead), (1, false));
     while writer.withdraw(1) {}
     assert_eq!(bounds(&group(&mut reader, DST4)), [-1, i32::MAX]);
+    writer.insert(list::<Ipv4Addr>("192.0.2.0/25", &[via4(1)]), Place::New).unwrap();
+    assert!(
+        !found(&mut reader, 254, DST4)[0].2.as_ref().unwrap().dead,
+        "a new route does not ask for an address"
+    );
+    writer.set_routes::<Ipv4Addr>(254, net("192.0.2.0/25"), &[]).unwrap();
     writer.set_addressed4(1, true);
     assert_eq!(bounds(&group(&mut reader, DST4)), [0x3fff_ffff, i32::MAX]);
+    writer.set_addressed4(1, false);
+    writer.set_link(link(1, false, false));
+    writer.set_link(link(1, true, true));
+    assert_eq!(bounds(&group(&mut reader, DST4)), [0x3fff_ffff, i32::MAX], "the link brings it back too");
     assert_empties(writer, reader);
 }
 

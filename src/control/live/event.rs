@@ -71,7 +71,7 @@ impl Live {
                         (self.parts.say)(&error.to_string());
                         self.give_back(index)?;
                     }
-                    let last = self.taken.get_mut(&index).is_some_and(|taken| taken.returned(rx));
+                    let last = self.taken.get_mut(&index).is_some_and(|taken| taken.returned(*rx));
                     if last {
                         self.given_back(index)?;
                     }
@@ -95,7 +95,7 @@ impl Live {
 
     fn follow_kernel(&mut self) -> Result<(), LiveError> {
         let Changes { snapshot, neighbours, links, .. } = self.parts.mirror.handle()?;
-        if snapshot {
+        if snapshot || self.unpublished {
             self.publish()?;
         }
         if neighbours {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
 use warren_fib::{Neighbour, NexthopBody, NexthopObject, Rule};
@@ -52,6 +53,42 @@ pub(super) enum Small {
 impl Small {
     pub(super) const ALL: [Self; 6] =
         [Self::Links, Self::Addresses, Self::Sysctls, Self::Rules, Self::Nexthops, Self::Neighbours];
+
+    /// How long the kernel may take to tell: linkwatch waits up to a second.
+    fn patience(self) -> Duration {
+        Duration::from_millis(if self == Self::Links { 1500 } else { 200 })
+    }
+}
+
+/// Differences that may settle by themselves, since when they are there.
+#[derive(Debug, Default)]
+pub(super) struct Doubts {
+    seen: BTreeMap<String, Instant>,
+    young: bool,
+}
+
+impl Doubts {
+    /// Whether a difference has been there for so long.
+    fn is_old(&mut self, what: &str, patience: Duration) -> bool {
+        let since = *self.seen.entry(what.to_owned()).or_insert_with(Instant::now);
+        let old = since.elapsed() >= patience;
+        self.young |= !old;
+        old
+    }
+
+    /// Whether there are any.
+    pub(super) fn any(&self) -> bool {
+        !self.seen.is_empty()
+    }
+
+    /// At the end of an audit: whether there are doubts that another one must settle.
+    pub(super) fn remain(&mut self) -> bool {
+        let young = std::mem::take(&mut self.young);
+        if !young {
+            self.seen.clear();
+        }
+        young
+    }
 }
 
 /// How many objects were compared, and the differences in words.
@@ -70,29 +107,19 @@ impl Mirror {
         }
     }
 
-    /// Audits one kind. A difference counts if two dumps show it with no event before, between or after; else the next audit
-    /// will look again.
+    /// Audits one kind. A difference counts if it has been there for a while: the kernel shows some things before it acts and
+    /// tells (a lost carrier, an address that waits for its detection of duplicates).
     pub(super) fn audit_small(&mut self, kind: Small, audit: &mut Audit) -> Result<(), SyncError> {
-        for last in [false, true] {
-            self.drain()?;
-            self.refresh()?;
-            let (events, overruns) = (self.counts.events, self.counts.overruns);
-            let (checked, differences) = self.check(kind, false)?;
-            self.drain()?;
-            if (events, overruns) != (self.counts.events, self.counts.overruns) {
-                continue;
-            }
-            if !differences.is_empty() && !last {
-                // The kernel changes first and tells a moment later.
-                std::thread::sleep(std::time::Duration::from_millis(1));
-                continue;
-            }
-            audit.checked += checked;
-            if !differences.is_empty() {
-                self.check(kind, true)?;
-                differences.into_iter().for_each(|what| audit.differs(what));
-            }
-            break;
+        self.drain()?;
+        self.refresh()?;
+        let (checked, differences) = self.check(kind, false)?;
+        self.drain()?;
+        audit.checked += checked;
+        let settled: Vec<_> =
+            differences.into_iter().filter(|what| self.doubts.is_old(what, kind.patience())).collect();
+        if !settled.is_empty() {
+            self.check(kind, true)?;
+            settled.into_iter().for_each(|what| audit.differs(what));
         }
         Ok(())
     }
@@ -104,13 +131,14 @@ impl Mirror {
         let here: Vec<u32> = links.iter().map(|link| link.index).collect();
         for link in links {
             let info = events::link_info(&link);
-            let same = self.writer.draft().ifaces.get(link.index).is_some_and(|i| {
-                (i.kind, i.mac, i.mtu, i.up, i.carrier)
-                    == (info.kind, info.mac, info.mtu, info.up, info.carrier)
+            let iface = self.writer.draft().ifaces.get(link.index);
+            let same = iface.is_some_and(|i| {
+                (i.kind, i.mac, i.mtu, i.up) == (info.kind, info.mac, info.mtu, info.up)
                     && i.name == info.name
             });
-            if !same {
-                found.push(format!("link {} #{}", link.name, link.index));
+            let carrier = iface.is_some_and(|i| i.carrier == info.carrier);
+            if !same || !carrier {
+                found.push(format!("link {} #{}: the kernel has {info:?}", link.name, link.index));
             }
             if fix {
                 self.link(link);
@@ -140,8 +168,9 @@ impl Mirror {
         for (index, (v4, v6)) in lists {
             let Some(iface) = self.writer.draft().ifaces.get(index) else { continue };
             let had4 = !iface.addrs4.is_empty();
-            // An IPv6 address that a link is given while it is down is announced when it comes up.
-            if iface.addrs4 == v4 && (iface.addrs6 == v6 || !iface.up) && !fix {
+            // An IPv6 address that a link is given while it is not ready is announced when it is.
+            let ready = iface.up && iface.carrier;
+            if iface.addrs4 == v4 && (iface.addrs6 == v6 || !ready) && !fix {
                 continue;
             }
             if (&iface.addrs4, &iface.addrs6) == (&v4, &v6) {

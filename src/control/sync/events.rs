@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use warren_fib::{FibError, Hop, Hops, NexthopBody, Prefix, Route};
+use warren_fib::{FibError, Hop, Hops, NexthopBody, NexthopObject, Prefix, Route};
 
 use super::convert::{self, Addr};
 use super::{Mirror, SyncError, address, clock, sysctls, uncarried};
@@ -129,7 +129,7 @@ impl Mirror {
                 self.withdrawing = true;
             }
             IpAddr::V4(_) => {}
-            IpAddr::V6(addr) => self.prefsrc_gone(addr),
+            IpAddr::V6(addr) => self.prefsrc_gone(msg.index, addr),
         }
         self.stale.sysctls = true;
     }
@@ -159,6 +159,10 @@ impl Mirror {
         let Some(route) = convert::route::<A>(msg, clock()) else { return };
         self.disturb(&route);
         self.changes.routes = true;
+        if A::V6 && !is_named(&self.writer.routes_at(route.table, route.dst), &route) {
+            // It went with its link already. As a request it might fit another route; a notification is exact.
+            return;
+        }
         if let Err(error) = A::remove(&mut self.writer, &route) {
             self.failed(A::FAMILY, &error);
         }
@@ -232,20 +236,35 @@ impl Mirror {
         if !self.mtus6 {
             return;
         }
+        let objects = self.writer.nexthops().collect::<Vec<_>>();
+        let on_link = |id: u32| {
+            let single = |o: &NexthopObject| matches!(&o.body, NexthopBody::Single(hop) if hop.oif == index);
+            let named = |o: &&NexthopObject| o.id == id;
+            let member =
+                |o: &NexthopObject, id: u32| o.body.members().iter().any(|(member, _)| *member == id);
+            let group = objects.iter().find(named);
+            objects
+                .iter()
+                .any(|o| single(o) && (o.id == id || group.is_some_and(|group| member(group, o.id))))
+        };
         self.rewrite6(|route| {
-            let on_link =
-                matches!(&route.hops, Hops::List(hops) if hops.first().is_some_and(|hop| hop.oif == index));
+            let uses = match &route.hops {
+                Hops::List(hops) => hops.first().is_some_and(|hop| hop.oif == index),
+                Hops::Object(id) => route.mtu != 0 && on_link(*id),
+                Hops::None => false,
+            };
             let follows = route.mtu >= mtu || i64::from(route.mtu) == before;
-            if on_link && route.mtu != 0 && !route.mtu_lock && follows {
+            if uses && route.mtu != 0 && !route.mtu_lock && follows {
                 route.mtu = mtu;
             }
         });
     }
 
     /// IPv6 routes that prefer an address lose the preference with it: fib6_remove_prefsrc. Not while their own link
-    /// still has it, or for a global address any link.
-    fn prefsrc_gone(&mut self, addr: Ipv6Addr) {
-        if !self.prefsrcs6.contains(&addr) {
+    /// still has it, or for a global address any link; nor if the address goes because its link does (addrconf_ifdown).
+    fn prefsrc_gone(&mut self, index: u32, addr: Ipv6Addr) {
+        let iface = self.writer.draft().ifaces.get(index);
+        if !self.prefsrcs6.contains(&addr) || !iface.is_some_and(|i| i.up && sysctls::has_ipv6(&i.name)) {
             return;
         }
         let with =
@@ -255,7 +274,11 @@ impl Mirror {
             return;
         }
         self.rewrite6(|route| {
-            let kept = leg(route).is_some_and(|hop| still.contains(&hop.oif));
+            let first = match &route.hops {
+                Hops::List(hops) => hops.first(),
+                Hops::None | Hops::Object(_) => None,
+            };
+            let kept = first.is_some_and(|hop| still.contains(&hop.oif));
             let own_hops = !matches!(route.hops, Hops::Object(_));
             if route.prefsrc == Some(addr) && own_hops && !kept {
                 route.prefsrc = None;
@@ -302,12 +325,15 @@ impl Mirror {
     }
 }
 
-/// The leg that the kernel asks when it changes a route as a whole.
-fn leg(route: &Route<Ipv6Addr>) -> Option<&Hop> {
-    match &route.hops {
-        Hops::List(hops) => hops.first(),
-        Hops::None | Hops::Object(_) => None,
-    }
+/// Whether one of these IPv6 routes has what a notification says is gone: all of it, or some legs.
+fn is_named<A: Addr>(routes: &[Route<A>], gone: &Route<A>) -> bool {
+    let leg = |hops: &[Hop], leg: &Hop| hops.iter().any(|hop| (hop.oif, hop.via) == (leg.oif, leg.via));
+    routes.iter().filter(|route| (route.metric, route.src) == (gone.metric, gone.src)).any(|route| {
+        match (&route.hops, &gone.hops) {
+            (Hops::List(have), Hops::List(gone)) => gone.iter().any(|hop| leg(have, hop)),
+            (have, gone) => have == gone,
+        }
+    })
 }
 
 /// Whether a dump must be tried again: it was interrupted, or a message in it could not be read.

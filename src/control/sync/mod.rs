@@ -158,6 +158,7 @@ pub struct Mirror {
     stale: Stale,
     disturbed: Disturbed,
     uncarried: Uncarried,
+    doubts: audit::Doubts,
     /// Withdrawn routes wait to be cleared away.
     withdrawing: bool,
     /// Source addresses that IPv6 routes prefer: their loss changes routes in silence.
@@ -207,6 +208,7 @@ impl Mirror {
             stale: Stale::default(),
             disturbed: Disturbed::default(),
             uncarried: Uncarried::default(),
+            doubts: audit::Doubts::default(),
             withdrawing: false,
             prefsrcs6: AHashSet::new(),
             mtus6: false,

@@ -142,15 +142,15 @@ impl Mirror {
                 pass.stage = Stage::Routes4(Sweep::new(pass.load));
             }
             Stage::Routes4(sweep) => {
-                let slice = Slice { load: pass.load, dumps: &mut pass.dumps, audit: &mut pass.audit };
-                if self.slice(sweep, slice, &mut pass.failed)? {
+                let mut slice = Slice { load: pass.load, dumps: &mut pass.dumps, audit: &mut pass.audit };
+                if self.slice(sweep, &mut slice, &mut pass.failed)? {
                     pass.dumps.begin_routes(Family::V6)?;
                     pass.stage = Stage::Routes6(Sweep::new(pass.load));
                 }
             }
             Stage::Routes6(sweep) => {
-                let slice = Slice { load: pass.load, dumps: &mut pass.dumps, audit: &mut pass.audit };
-                return self.slice(sweep, slice, &mut pass.failed);
+                let mut slice = Slice { load: pass.load, dumps: &mut pass.dumps, audit: &mut pass.audit };
+                return self.slice(sweep, &mut slice, &mut pass.failed);
             }
         }
         Ok(false)
@@ -160,7 +160,7 @@ impl Mirror {
     fn slice<A: Addr>(
         &mut self,
         sweep: &mut Sweep<A>,
-        slice: Slice<'_>,
+        slice: &mut Slice<'_>,
         failed: &mut [bool; 2],
     ) -> Result<bool, SyncError> {
         let mut errors = Vec::new();
@@ -269,6 +269,7 @@ impl Mirror {
             // What changed during the dumps may have been missed.
             () if pass.load && self.events_wait() => BACKOFF.1,
             () if pass.failed.contains(&true) => 10 * BACKOFF.1,
+            () if self.doubts.remain() => BACKOFF.0,
             () => BETWEEN,
         };
         self.rest =
@@ -276,6 +277,8 @@ impl Mirror {
         if pass.load {
             self.synced = true;
             self.withdrawing = true;
+        } else if wait == BACKOFF.0 {
+            self.carried = pass.audit;
         } else {
             self.counts.audits += 1;
             self.counts.divergence += pass.audit.repaired as u64;
@@ -327,6 +330,9 @@ impl Mirror {
             if self.synced {
                 self.drain()?;
                 self.refresh()?;
+            }
+            if self.doubts.any() {
+                std::thread::sleep(PAUSE);
             }
             self.patient(start)?;
             if let Some(audit) = self.last_audit.take() {

@@ -138,9 +138,9 @@ fn may_be_hidden<A: Addr>(route: &Route<A>, have: &[Route<A>], dumped: &[Route<A
         Hops::List(hops) => hops.len(),
         Hops::None | Hops::Object(_) => 0,
     };
-    let on_link = |route: &Route<A>| matches!(&route.hops, Hops::List(hops) if hops.iter().all(|hop| hop.via.is_none()));
+    let gateway = matches!(&route.hops, Hops::List(hops) if hops.iter().any(|hop| hop.via.is_some()));
     A::V6
-        && on_link(route)
+        && !gateway
         && !dumped.contains(route)
         && have.iter().any(|other| other.metric == route.metric && other.src == route.src && legs(other) > 1)
 }

@@ -206,6 +206,12 @@ fn read(dir: &Path, names: &[(&str, i64)], mut set: impl FnMut(&str, i64) -> Opt
     }
 }
 
+/// Whether IPv6 is in use on a link at this moment: it may have been switched off without an event yet.
+pub(super) fn has_ipv6(name: &str) -> bool {
+    let file = Path::new(PROC_SYS).join("ipv6/conf").join(name).join("disable_ipv6");
+    fs::read_to_string(file).is_ok_and(|text| text.trim() == "0")
+}
+
 /// Groups by interface index.
 type Groups<A> = BTreeMap<u32, Vec<A>>;
 

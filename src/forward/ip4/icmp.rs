@@ -144,7 +144,7 @@ pub fn send<O: Observer>(
     if !peer_may_receive(act, kind_byte, code, to, out) {
         return act.unsent(format_args!("no ICMP {kind_byte}/{code}: host limit"));
     }
-    let header_len = Ip4Hdr::LEN + echo.len();
+    let header_len = Ip4Hdr::LEN + echo.byte_len();
     let room = ERROR_MAX.min(forward::mtu(&back, out.mtu) as usize).saturating_sub(header_len + IcmpHdr::LEN);
     if room + IcmpHdr::LEN <= Ip4Hdr::LEN {
         return act.unsent(format_args!("no ICMP {kind_byte}/{code}: the MTU leaves no room"));

@@ -90,6 +90,10 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
         act.limits.consume();
     }
     let (Some(out), Kind::Unicast) = (out, back.kind) else {
+        // A second lookup, which only messages without a limit come to. Linux: ip6_dst_lookup_tail (ENETUNREACH).
+        if back.kind == Kind::NoRoute && back.path.is_none() {
+            act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
+        }
         return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: no route to {peer}"));
     };
     let Some(src) = source(act, quote.iif, offender.dst(), peer, &back) else {
@@ -116,7 +120,7 @@ pub fn may_send<O: Observer>(
     now: u64,
 ) -> bool {
     let env = act.env;
-    if back.kind == Kind::NoRoute && out.is_none() {
+    if matches!(back.kind, Kind::NoRoute | Kind::Prohibit | Kind::Blackhole) {
         let lo = env.state.ifaces.iter().find(|i| i.kind == LinkKind::Loopback).map(|i| i.slot);
         act.stats.mib(Mib::Ip6OutNoRoutes, lo, 1);
         act.stats.mib(Mib::Icmp6OutRateLimitHost, None, 1);

@@ -13,9 +13,13 @@ impl Nexthops {
     pub(in crate::writer) fn set_link(&mut self, link: LinkState, out: Out<'_>) {
         let before = self.links.insert(link.index, link);
         let went_down = !link.up && before.is_none_or(|before| before.up);
+        if link.up && before.is_some_and(|before| !before.up) {
+            // Legs that died with the last IPv4 address live again too.
+            self.set_addressed4(link.index, true, out);
+        }
         for id in self.using(link.index) {
             // A route whose every leg is dead is flushed; one that was already dead when it came waits for its link.
-            if went_down && self.all_dead(id) {
+            if went_down && self.all_dead(id, false) {
                 self.condemn(id);
             }
             self.render(id, out);
@@ -25,27 +29,24 @@ impl Nexthops {
         }
     }
 
-    /// Notes whether an interface has an IPv4 address: fib_disable_ip with the last one, fib_sync_up with the first.
+    /// Notes that an interface has got an IPv4 address, or lost the last one: fib_sync_up, fib_disable_ip. A group that is made
+    /// later is not affected, one that is used again is: so is the kernel's fib_info.
     pub(in crate::writer) fn set_addressed4(&mut self, index: u32, addressed: bool, out: Out<'_>) {
-        let changed =
-            if addressed { self.unaddressed4.remove(&index) } else { self.unaddressed4.insert(index) };
-        if !changed {
-            return;
-        }
         for id in self.using(index).into_iter().filter(|&id| self.is_v4(id)).collect::<Vec<_>>() {
-            if !addressed && self.all_unusable4(id) {
+            let Some(entry) = self.groups.get_mut(id.0) else { continue };
+            let before = entry.value.unaddressed.len();
+            entry.value.unaddressed.retain(|&oif| oif != index);
+            if !addressed {
+                entry.value.unaddressed.push(index);
+            }
+            if entry.value.unaddressed.len() == before {
+                continue;
+            }
+            if !addressed && self.all_dead(id, true) {
                 self.condemn(id);
             }
             self.render(id, out);
         }
-    }
-
-    /// Unlike a link that goes down, the last address takes local routes along (fib_disable_ip forces).
-    fn all_unusable4(&self, id: GroupId) -> bool {
-        let Some(GroupKey::Plain { v6: false, hops, .. }) = self.groups.get(id.0).map(Entry::key) else {
-            return false;
-        };
-        hops.iter().all(|hop| self.is_down(false, hop.oif))
     }
 
     fn is_v4(&self, id: GroupId) -> bool {
@@ -63,7 +64,6 @@ impl Nexthops {
                 self.render(id, out);
             }
         }
-        self.unaddressed4.remove(&index);
         self.neighbours.retain(|&(oif, _), _| oif != index);
         // Legs of IPv6 routes stay dead until their deletion is announced; the state goes when no group needs it.
         if self.using(index).is_empty() {
@@ -78,12 +78,14 @@ impl Nexthops {
         groups.map(|(id, _)| GroupId(id)).collect()
     }
 
-    fn all_dead(&self, id: GroupId) -> bool {
-        match self.groups.get(id.0).map(Entry::key) {
-            Some(GroupKey::Plain { v6, host, hops }) => {
-                !host && hops.iter().all(|hop| self.is_down(*v6, hop.oif))
+    /// Are all legs of a group dead? Those of local routes only if `forced`: a link that goes down leaves them.
+    fn all_dead(&self, id: GroupId, forced: bool) -> bool {
+        let Some(entry) = self.groups.get(id.0) else { return false };
+        match entry.key() {
+            GroupKey::Plain { host, hops, .. } => {
+                (forced || !host) && hops.iter().all(|hop| self.is_down(&entry.value, hop.oif))
             }
-            Some(GroupKey::Object(_)) | None => false,
+            GroupKey::Object(_) => false,
         }
     }
 

@@ -110,7 +110,7 @@ drop_reasons! {
     V6ProxyLinkLocal NOT_SPECIFIED [In Ip6InDiscards] "4389 4.1" ip6_forward_proxy_check "A proxied link-local address cannot be reached through a router.";
     V6SourceUnspecified IP_INADDRERRORS [In Ip6InAddrErrors] "4291 2.5.2" ip6_forward "A packet from the unspecified address must not be forwarded.";
     V6SourceLinkLocal IP_INADDRERRORS [In Ip6InAddrErrors] "4291 2.5.6" ip6_forward "A link-local source must not leave its link.";
-    V6TooBig PKT_TOO_BIG [In Ip6InTooBigErrors Out Ip6FragFails] "8200 5" ip6_forward "The packet exceeds the MTU of the way out; IPv6 routers do not fragment.";
+    V6TooBig PKT_TOO_BIG [In Ip6InTooBigErrors Out Ip6FragFails] "8200 5" ip6_forward "The packet exceeds the MTU of the way out; no router fragments IPv6.";
 
     // ip6_output
     V6OutDisabled IPV6DISABLED [Out Ip6OutDiscards] "" ip6_output "IPv6 is switched off on the way out.";

@@ -265,7 +265,7 @@ fn weights_share_flows_out() {
         let packet = udp4(HOST0, &format!("10.50.1.{i}"), 64, 60);
         bench.decide(&packet, |d| match &d.verdict {
             Verdict::Forward(egress, _) => {
-                share[1] += usize::from(egress.next == IpAddr::from([10, 0, 2, 1]))
+                share[1] += usize::from(egress.next == IpAddr::from([10, 0, 2, 1]));
             }
             Verdict::Hold(wait, _) => share[2] += usize::from(wait.next == IpAddr::from([10, 0, 2, 2])),
             other => panic!("{other:?}"),

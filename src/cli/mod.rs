@@ -24,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   warren demo                                          see it work: hosts and a router in network namespaces
   warren run eth1 eth2                                 route between two interfaces until Ctrl-C
+  warren run --standalone --io tap -s box.toml         be a router of its own, for containers and machines on TAPs
   warren show counters                                 what a running warren and its kernel counted
   warren replay in.pcapng -s box.toml --out results    what leaves, and every counter that moved
   warren replay in.pcapng -s box.toml --loop 1000      how fast

@@ -1,7 +1,11 @@
 //! `warren run`: routes between interfaces until a signal comes. Wires the mirror, the workers, control and the control socket.
+//! With `--standalone` there is no kernel to mirror: see `standalone`.
 //!
 //! Every way out of here, an error or a panic included, ends the process or drops the guard: the kernel forwards again.
 
+mod standalone;
+
+use crate::cli::Usage;
 use crate::control::choose::Wish;
 use crate::control::crew::Crew;
 use crate::control::guard::foreign::What;
@@ -16,11 +20,12 @@ use crate::telemetry::show::Source;
 use crate::telemetry::socket::{self, Answer, Place};
 use crate::worker::Worker;
 use anyhow::{anyhow, bail};
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::unbounded;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
@@ -36,9 +41,9 @@ pub struct Args {
     /// Interfaces to take frames from [default: every Ethernet interface with an address]
     #[arg(value_name = "IF")]
     interfaces: Vec<String>,
-    /// How frames come in and go out
-    #[arg(long, value_enum, default_value_t = Io::Afpacket)]
-    io: Io,
+    /// How frames come in and go out [default: afpacket]
+    #[arg(long, value_enum)]
+    io: Option<Io>,
     /// Threads that forward; flows are spread over them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     workers: u8,
@@ -48,12 +53,20 @@ pub struct Args {
     /// Forward although this is configured and would be bypassed
     #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',')]
     bypass: Vec<Bypass>,
+    /// Be a router of its own: links, addresses and routes come from the scenario, the kernel's stay untouched
+    #[arg(long, requires = "scenario", conflicts_with_all = ["interfaces", "workers", "replace", "bypass"])]
+    standalone: bool,
+    /// With --standalone: the box to be, as a scenario file; each link becomes a TAP device
+    #[arg(short, long, value_name = "FILE", requires = "standalone")]
+    scenario: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Io {
     /// Packet sockets: every kind of interface, super-frames included
     Afpacket,
+    /// TAP devices that warren makes, for --standalone
+    Tap,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -68,7 +81,12 @@ enum Bypass {
 
 /// Runs until SIGINT or SIGTERM, or until a successor takes over.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let Io::Afpacket = args.io;
+    match (&args.scenario, args.io) {
+        (Some(path), Some(Io::Tap)) => return standalone::run(path),
+        (None, None | Some(Io::Afpacket)) => {}
+        (Some(_), _) => return Err(Usage("run --standalone needs --io tap".into()).into()),
+        (None, Some(Io::Tap)) => return Err(Usage("run --io tap needs --standalone -s FILE".into()).into()),
+    }
     let place = match Place::take(Duration::ZERO) {
         Ok(place) => Some(place),
         Err(socket::SocketError::Taken) if args.replace => None,
@@ -94,7 +112,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         threads.push(thread.map_err(|e| anyhow!("cannot start worker {number}: {e}"))?);
     }
     let (control, requests) = unbounded();
-    stop_on_signals(control.clone(), waker.try_clone()?)?;
+    let (stop, wake) = (control.clone(), waker.try_clone()?);
+    on_signals(move || {
+        let _ = stop.send(Request::Stop(None));
+        let _ = wake.wake();
+    })?;
     let wish = Wish { interfaces: args.interfaces.clone(), bypass: bypass(&args.bypass) };
     let source = Source { shared, workers: stats, control, waker: waker.try_clone()? };
     // Standard error may be closed; that is no reason to stop forwarding.
@@ -135,14 +157,10 @@ fn answer(source: &Source, request: socket::Request) -> Answer {
     done.unwrap_or_else(Answer::Error)
 }
 
-fn stop_on_signals(control: Sender<Request>, waker: Waker) -> anyhow::Result<()> {
+/// Has `stop` called at SIGINT and SIGTERM.
+fn on_signals(stop: impl Fn() + Send + 'static) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| anyhow!("cannot catch signals: {e}"))?;
-    let wait = move || {
-        for _ in signals.forever() {
-            let _ = control.send(Request::Stop(None));
-            let _ = waker.wake();
-        }
-    };
+    let wait = move || signals.forever().for_each(|_| stop());
     let spawned = Builder::new().name("warren-signals".into()).spawn(wait);
     spawned.map(drop).map_err(|e| anyhow!("cannot start the signal thread: {e}"))
 }

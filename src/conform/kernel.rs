@@ -103,17 +103,10 @@ impl KernelBox {
         }
         self.rest()?;
         seen.extend(self.take(time)?);
-        let mut counters = self.counters()?.since(&before);
-        let mut masked = Masked::new();
-        seen.retain(|frame| {
-            let kind = unprompted::kind(&frame.bytes);
-            if let Some(kind) = kind {
-                *masked.entry(kind).or_insert(0) += 1;
-                unprompted::discount(frame, &mut counters);
-            }
-            kind.is_none()
-        });
-        Ok((Outcome { frames: seen, counters }, masked))
+        let counters = self.counters()?.since(&before);
+        let mut outcome = Outcome { frames: seen, counters };
+        let masked = unprompted::remove(&mut outcome);
+        Ok((outcome, masked))
     }
 
     fn take(&self, time: u64) -> Result<Vec<Frame>> {

@@ -1,7 +1,7 @@
 //! The same frames through warren: what `kernel` does with a kernel. Called by the cases' tests and `warren conform`.
 
 use super::mib::Values;
-use super::{ConformError, Frame, Outcome, Result};
+use super::{ConformError, Frame, Outcome, Result, unprompted};
 use crate::drop::DropReason;
 use crate::forward::observe::Unobserved;
 use crate::scenario::Scenario;
@@ -47,6 +47,7 @@ pub fn play(
         outcome.counters.dev.insert(iface.name.clone(), on(iface.slot));
     }
     outcome.counters.dev.retain(|_, values| !values.is_empty());
+    unprompted::remove(&mut outcome);
     let drops = DropReason::ALL.iter().map(|&reason| (reason.info().name, counts.drops(reason as usize)));
     Ok((outcome, moved(drops)))
 }

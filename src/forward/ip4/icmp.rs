@@ -70,8 +70,8 @@ fn forbidden(quote: &Quote<'_, '_>, hdr: &Ip4Hdr) -> Option<&'static str> {
     }
 }
 
-/// Whether the limiters let this message pass; counts what they refuse.
-fn may_send<O: Observer>(act: &mut Act<'_, '_, O>, kind: u8, code: u8, iif: &Iface) -> bool {
+/// Whether the global limiter lets this message pass; counts what it refuses. Linux: icmpv4_global_allow.
+pub fn may_send<O: Observer>(act: &mut Act<'_, '_, O>, kind: u8, code: u8, iif: &Iface) -> bool {
     let conf = &act.env.state.sysctl.ip4;
     let limited =
         conf.icmp_ratemask & (1 << kind) != 0 && (kind, code) != (v4::DEST_UNREACH, v4::FRAG_NEEDED);
@@ -85,7 +85,8 @@ fn may_send<O: Observer>(act: &mut Act<'_, '_, O>, kind: u8, code: u8, iif: &Ifa
     ok
 }
 
-fn peer_may_receive<O: Observer>(
+/// Whether the limiter lets this host have another message; counts what it refuses. Linux: icmpv4_xrlim_allow.
+pub fn peer_may_receive<O: Observer>(
     act: &mut Act<'_, '_, O>,
     kind: u8,
     code: u8,

@@ -115,7 +115,7 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
 }
 
 /// The per-host bucket, keyed by the peer. Linux: icmpv6_xrlim_allow.
-fn may_send<O: Observer>(
+pub fn may_send<O: Observer>(
     act: &mut Act<'_, '_, O>,
     back: &route::Route<'_>,
     out: Option<&Iface>,
@@ -200,6 +200,8 @@ pub fn count_sent<O: Observer>(act: &Act<'_, '_, O>, out: &Iface, kind: u8, len:
         v6::PKT_TOOBIG => (Mib::Icmp6OutPktTooBigs, Mib::Icmp6OutType2),
         v6::TIME_EXCEEDED => (Mib::Icmp6OutTimeExcds, Mib::Icmp6OutType3),
         v6::PARAM_PROBLEM => (Mib::Icmp6OutParmProblems, Mib::Icmp6OutType4),
+        v6::NEIGHBOUR_SOLICIT => (Mib::Icmp6OutNeighborSolicits, Mib::Icmp6OutType135),
+        v6::NEIGHBOUR_ADVERT => (Mib::Icmp6OutNeighborAdvertisements, Mib::Icmp6OutType136),
         _ => (Mib::Icmp6OutRedirects, Mib::Icmp6OutType137),
     };
     act.stats.mib(of_kind, slot, 1);

@@ -68,7 +68,7 @@ impl Crew {
         Ok(stuck)
     }
 
-    /// Waits until each worker has ended its present round and [`ROUNDS`] more: from then on none uses what was published before
+    /// Waits until each worker has ended its present round and `ROUNDS` more: from then on none uses what was published before
     /// this call, orders given before it are carried out, and frames that were in the rings are gone. False if one is stuck.
     pub fn grace(&self) -> io::Result<bool> {
         let then: Vec<u64> = self.posts.iter().map(Post::beats).collect();

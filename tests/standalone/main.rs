@@ -63,7 +63,10 @@ fn hosts_that_do_not_answer_are_given_up() {
         let begin = Instant::now();
         let (ok, said) = try_run(&lab.a, &format!("ping -c 1 -W 20 {to}"));
         assert!(!ok && said.contains(says), "{said}");
-        assert!(begin.elapsed() > Duration::from_secs(2), "three questions, a second apart, come first: {said}");
+        assert!(
+            begin.elapsed() > Duration::from_secs(2),
+            "three questions, a second apart, come first: {said}"
+        );
     }
 }
 

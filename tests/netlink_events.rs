@@ -90,6 +90,12 @@ fn ipv6_sysctls_stand_where_documented() {
         ("ioam6_id", IOAM6_ID, "7"),
         ("ioam6_id_wide", IOAM6_ID_WIDE, "9"),
         ("ndisc_evict_nocarrier", NDISC_EVICT_NOCARRIER, "0"),
+        ("router_solicitations", ROUTER_SOLICITATIONS, "5"),
+        ("router_probe_interval", ROUTER_PROBE_INTERVAL, "7"),
+        ("use_tempaddr", USE_TEMPADDR, "2"),
+        ("use_optimistic", USE_OPTIMISTIC, "1"),
+        ("accept_dad", ACCEPT_DAD, "2"),
+        ("addr_gen_mode", ADDR_GEN_MODE, "1"),
         ("forwarding", FORWARDING, "1"),
         ("disable_ipv6", DISABLE_IPV6, "1"),
     ];

@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (expected, masked) = kernel.play(&frames)?;
     drop(kernel);
     let path = args.scenario.as_deref().unwrap_or(Path::new("the usual router"));
-    let (actual, rules) = conform::warren::play(&scenario, path, &frames, false)?;
+    let (actual, rules) = conform::userspace::play(&scenario, path, &frames, false)?;
     let found = conform::compare(&scenario, &expected, &actual);
     let seed = args.pcap.is_none().then_some(args.seed);
     if args.json {

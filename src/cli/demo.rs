@@ -37,7 +37,7 @@ const HINT_FORWARD: &str =
     "the line `dropped, and why` names what warren dropped; does a seccomp profile forbid raw sockets?";
 const HINT_COPY: &str =
     "large segments pass by virtio_net headers: does the line `dropped, and why` count some as too big?";
-const HINT_SHARES: &str = "each frame must have one forwarder: the guard on the router's links did not hold";
+const HINT_SHARES: &str = "the guard did not hold; if warren says that it was not renewed, the machine was too busy to run it for a second";
 const HINT_KILL: &str =
     "the guard must go with its process; the kernel needs forwarding on, and time: is the machine very busy?";
 

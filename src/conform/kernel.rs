@@ -82,8 +82,13 @@ impl KernelBox {
     /// # Errors
     /// A link that the scenario lacks, or the system's refusal.
     pub fn play(&mut self, frames: &[Frame]) -> Result<(Outcome, Masked)> {
-        self.take(0)?; // what came while it was built
-        let before = self.counters()?;
+        // What comes while it is counted could be on either side; then once more.
+        let before = loop {
+            let counters = self.counters()?;
+            if self.take(0)?.is_empty() {
+                break counters;
+            }
+        };
         let mut seen = Vec::new();
         let (start, first) = (Instant::now(), frames.first().map_or(0, |f| f.time));
         let mut time = first;

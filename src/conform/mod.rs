@@ -14,7 +14,7 @@ mod kernel;
 mod links;
 mod mib;
 mod unprompted;
-pub mod warren;
+pub mod userspace;
 
 pub use case::{Case, Frame, Outcome, read_frames};
 pub use compare::{Differences, MASKS, compare};

@@ -29,6 +29,8 @@ use warren_fib::Prefix;
 const RENEWAL: Duration = Duration::from_millis(200);
 /// How often to look for what announces itself to nobody.
 const LOOK: Duration = Duration::from_secs(1);
+/// How soon to look again once an interface was given back.
+const LOOK_SOON: Duration = Duration::from_millis(50);
 /// Most interfaces that workers send on; the same number is counted separately.
 const WAYS_MAX: usize = MAX_SLOTS;
 /// How often a survey is tried again while interfaces come and go.
@@ -111,6 +113,8 @@ pub struct Live {
     watcher: Watcher,
     socket: Socket,
     taken: BTreeMap<u32, Taken>,
+    /// Why an interface that is to be taken could not be.
+    troubles: BTreeMap<u32, String>,
     /// Interfaces that workers can send on.
     ways: BTreeSet<u32>,
     /// Lines that were told and still hold.
@@ -121,7 +125,7 @@ pub struct Live {
     unpublished: bool,
     /// Interfaces are to be looked at again.
     look: bool,
-    looked: Instant,
+    look_due: Instant,
     renewed: Instant,
     stopping: Option<Vec<Sender<()>>>,
 }
@@ -141,12 +145,13 @@ impl Live {
             watcher,
             socket: Socket::open()?,
             taken: BTreeMap::new(),
+            troubles: BTreeMap::new(),
             ways: BTreeSet::new(),
             told: BTreeSet::new(),
             kept_families: BTreeSet::new(),
             unpublished: false,
             look: true,
-            looked: Instant::now(),
+            look_due: Instant::now(),
             renewed: Instant::now(),
             stopping: None,
         };
@@ -160,7 +165,6 @@ impl Live {
                 return Err(LiveError::Held(link.name.clone()));
             }
         }
-        live.open_ways(&links)?;
         Ok(live)
     }
 
@@ -173,37 +177,34 @@ impl Live {
 
     /// Brings what is taken in line with links, findings and the wish.
     fn reconsider(&mut self) -> Result<(), LiveError> {
-        (self.look, self.looked) = (false, Instant::now());
-        let choice = self.survey()?;
-        self.tell(&choice);
+        (self.look, self.look_due) = (false, Instant::now() + LOOK);
+        let (choice, links) = self.survey()?;
         let gone: Vec<u32> =
             self.taken.keys().filter(|index| !choice.take.contains_key(index)).copied().collect();
         for index in gone {
             self.give_back(index)?;
         }
         self.leave_families(&choice)?;
-        for (&index, name) in &choice.take {
-            if !self.taken.contains_key(&index) {
-                self.take(index, name)?;
-            }
-        }
+        self.take_all(&choice)?;
+        self.open_ways(&links)?;
         self.mark_taken()?;
-        self.hold()
+        self.hold()?;
+        self.tell(&choice);
+        Ok(())
     }
 
     /// What to take as things are. As long as it cannot be told what would be bypassed, nothing is taken.
-    fn survey(&mut self) -> Result<Choice, LiveError> {
-        let mut last = String::new();
+    fn survey(&mut self) -> Result<(Choice, Vec<LinkMsg>), LiveError> {
+        let (mut last, mut links) = (String::new(), Vec::new());
         for _ in 0..SURVEYS {
-            let links = self.socket.links()?;
-            self.open_ways(&links)?;
+            links = self.socket.links()?;
             let (candidates, refused) = self.candidates(&links);
             let interfaces: Vec<Interface<'_>> = candidates.iter().map(|l| interface(l)).collect();
             match foreign::find(&interfaces) {
                 Ok(findings) => {
                     let mut choice = choose::choose(&self.parts.wish, &candidates, &findings);
                     choice.lines.extend(refused.iter().map(ToString::to_string));
-                    return Ok(choice);
+                    return Ok((choice, links));
                 }
                 // An interface may have gone since the links were listed.
                 Err(error) => last = error.to_string(),
@@ -211,7 +212,7 @@ impl Live {
         }
         let line =
             format!("everything stays with the kernel, because firewalls cannot be looked for: {last}");
-        Ok(Choice { lines: vec![line], ..Choice::default() })
+        Ok((Choice { lines: vec![line], ..Choice::default() }, links))
     }
 
     /// Leaves whole families to the kernel: those that something filters, and those that the mirror cannot carry.
@@ -234,7 +235,8 @@ impl Live {
             Family::V4 => format!("IPv4 stays with the kernel: {}", r.reason),
             Family::V6 => format!("IPv6 stays with the kernel: {}", r.reason),
         });
-        let lines: BTreeSet<String> = choice.lines.iter().cloned().chain(uncarried).collect();
+        let lines: BTreeSet<String> =
+            choice.lines.iter().chain(self.troubles.values()).cloned().chain(uncarried).collect();
         lines.difference(&self.told).for_each(|line| (self.parts.say)(line));
         self.told = lines;
     }

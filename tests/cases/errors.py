@@ -58,6 +58,17 @@ for src in ("172.31.0.1", "10.20.0.1", "10.21.0.1", "10.22.0.1", "10.23.0.1"):
     case.ip4(src=src, dst="172.16.0.1")
     case.ip4(udp(1480), src=src, flags="DF")
 
+only_ours = route("2001:db8:c5::/48", from_="2001:db8:1::/64", via="2001:db8:1::1", dev="p0") + route("2001:db8:c6::/48", from_="2001:db8:2::/64", via="2001:db8:1::1", dev="p0")
+case = Case("ip6-error-source-route", "A way back for some sources only serves an error that speaks from one of those.", router(only_ours))
+case.ip6(src="2001:db8:c5::1", hlim=1)
+case.ip6(src="2001:db8:c6::1", hlim=1)
+
+# An error about a packet to :: by another interface makes the kernel count a route that it does not miss.
+case = Case("ip6-error-looked-up-twice", "The kernel looks up the way of an error twice, and counts a failure of the second time though the error is sent.")
+case.ip6(dst="::")
+case.ip6(dst="::", src="2001:db8:a2::7")
+case.ip6(dst="2001:db8:ffff::1", src="2001:db8:a2::8")
+
 # The way back leaves by p2, so the interface that the packet came by and the one that answers differ.
 detour6 = route("2001:db8:c1::/48", via="2001:db8:3::1", dev="p2")
 detour6 += route("2001:db8:c2::/48", via="2001:db8:1::1", dev="p0", src="2001:db8:2::fe")

@@ -49,10 +49,10 @@ fn a_firewall_keeps_its_traffic_with_the_kernel() {
     run(&lab.r, "nft add chain inet wall guards { type filter hook forward priority 0 ; }");
     run(&lab.r, "nft add rule inet wall guards ip6 daddr 2001:db8:2::/64 drop");
     let mut warren = lab.start("run r0 r1");
-    warren.wait_for(
+    let line = warren.wait_for(
         "everything stays with the kernel: nftables chain inet wall guards (hook forward, 1 rules)",
     );
-    assert!(warren.said.last().unwrap().contains("--bypass firewall"), "{:?}", warren.said);
+    assert!(line.contains("--bypass firewall"), "{line}");
     lab.ping(1, B4);
     lab.no_ping(1, B6);
     assert_eq!(lab.kernel_forwarded()[0], 2, "the kernel forwards");

@@ -190,3 +190,44 @@ fn the_kernel_resolves_on_demand() {
         lab.assert_equal("wishes");
     });
 }
+
+/// What is made wrong on purpose is found, told and put right.
+#[test]
+fn an_audit_finds_and_repairs() {
+    inside("audit", || {
+        let mut lab = Lab::new();
+        ip(
+            "route add 192.0.2.0/24 via 10.0.1.2\nneigh add 10.0.1.2 lladdr 02:00:00:00:00:02 dev v1 nud permanent\n\
+            nexthop add id 1 via 10.0.2.2 dev v2\nrule add pref 100 from 10.66.0.0/16 table 100\n",
+        );
+        lab.assert_equal("some objects");
+        let writer = lab.mirror.writer();
+        let prefix = |text: &str| text.parse::<warren_fib::Prefix<Ipv4Addr>>().unwrap();
+        writer.set_routes4(254, prefix("192.0.2.0/24"), &[]).unwrap();
+        let extra = warren_fib::Route::new(prefix("198.51.100.0/24"), warren_fib::Hops::one(11, None));
+        writer.insert4(extra, warren_fib::Place::New).unwrap();
+        writer.set_neighbour(11, "10.0.1.2".parse().unwrap(), None);
+        writer.remove_nexthop(1);
+        writer.set_rules6(Vec::new());
+        writer.update_iface(12, |iface| iface.addrs6.clear());
+        writer.update_iface(13, |iface| iface.mtu = 77);
+        let audit = lab.mirror.audit_now().unwrap();
+        for what in [
+            "route 192.0.2.0/24",
+            "route 198.51.100.0/24",
+            "neighbour 10.0.1.2",
+            "nexthop 1",
+            "IPv6 rules",
+            "addresses of v2",
+            "link v3",
+        ] {
+            assert!(
+                audit.differences.iter().any(|told| told.contains(what)),
+                "{what}: {:#?}",
+                audit.differences
+            );
+        }
+        assert_eq!((audit.repaired, lab.mirror.status().divergence), (7, 7), "{:#?}", audit.differences);
+        lab.assert_equal("the repair");
+    });
+}

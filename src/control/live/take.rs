@@ -2,6 +2,7 @@
 //!
 //! An interface that vanishes at any step is no error: the next look finds it gone.
 
+use super::super::choose::Choice;
 use super::super::netlink::LinkMsg;
 use super::super::rings::Taken;
 use super::{Live, LiveError, WAYS_MAX, failed};
@@ -37,29 +38,39 @@ impl Live {
         Ok(())
     }
 
-    /// Takes one interface. If others are forwarding already, it follows at once.
-    pub(super) fn take(&mut self, index: u32, name: &str) -> Result<(), LiveError> {
-        let taken = match Taken::open(index, name, &self.parts.crew) {
-            Ok(taken) => taken,
-            Err(error) => {
-                (self.parts.say)(&error.to_string());
-                return Ok(());
+    /// Takes the chosen interfaces that are not taken yet. If others are forwarding already, they follow at once.
+    pub(super) fn take_all(&mut self, choice: &Choice) -> Result<(), LiveError> {
+        self.troubles.retain(|index, _| choice.take.contains_key(index));
+        for (&index, name) in &choice.take {
+            if self.taken.contains_key(&index) {
+                continue;
             }
-        };
-        if let Err(error) = self.grip.attach(index) {
-            (self.parts.say)(&format!("{name}: {error}"));
-            self.taken.insert(index, taken);
-            return self.give_back(index);
-        }
-        let follows = self.grip.holds();
-        if follows {
-            taken.open_gates()?;
-        }
-        self.taken.insert(index, taken);
-        if follows {
-            self.say_forwarding();
+            match Taken::open(index, name, &self.parts.crew) {
+                Ok(taken) => drop(self.taken.insert(index, taken)),
+                Err(error) => drop(self.troubles.insert(index, error.to_string())),
+            }
+            if self.grip.holds() && self.guard(index)? {
+                self.taken.get(&index).map_or(Ok(()), Taken::open_gates)?;
+                self.say_forwarding();
+            }
         }
         Ok(())
+    }
+
+    /// Puts the guard on a taken interface; false if that fails, and then the interface is given back.
+    fn guard(&mut self, index: u32) -> Result<bool, LiveError> {
+        let Some(taken) = self.taken.get(&index) else { return Ok(false) };
+        match self.grip.attach(index) {
+            Ok(()) => {
+                self.troubles.remove(&index);
+                Ok(true)
+            }
+            Err(error) => {
+                self.troubles.insert(index, format!("{}: {error}", taken.name));
+                self.give_back(index)?;
+                Ok(false)
+            }
+        }
     }
 
     /// Asks an interface's rings back; the kernel gets it when they are empty.
@@ -71,9 +82,18 @@ impl Live {
     }
 
     /// Begins to forward: everything is prepared, so the moment between guard and gates is short.
+    ///
+    /// The guard comes onto the interfaces last. It does nothing before its first renewal, and of a process that is killed the
+    /// kernel closes the newest descriptors first: the guard is gone before the sockets, each of which takes milliseconds.
     pub(super) fn hold(&mut self) -> Result<(), LiveError> {
-        let ready = !self.taken.is_empty() && self.taken.values().all(|t| !t.leaving());
-        if self.grip.holds() || !ready || !self.parts.crew.grace().map_err(failed("wake a worker"))? {
+        let waiting = |live: &Self| live.taken.is_empty() || live.taken.values().any(Taken::leaving);
+        if self.grip.holds() || waiting(self) {
+            return Ok(());
+        }
+        for index in self.taken.keys().copied().collect::<Vec<_>>() {
+            self.guard(index)?;
+        }
+        if waiting(self) || !self.parts.crew.grace().map_err(failed("wake a worker"))? {
             return Ok(());
         }
         self.grip.renew()?;

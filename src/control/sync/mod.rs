@@ -241,7 +241,9 @@ impl Mirror {
             return Duration::ZERO;
         }
         let pause = self.pass.as_ref().map(|_| pass::PAUSE);
-        let due = self.next_poll.min(self.rest.until()).saturating_duration_since(now);
+        // While a load is due nothing is polled.
+        let next = if self.synced { self.next_poll.min(self.rest.until()) } else { self.rest.until() };
+        let due = next.saturating_duration_since(now);
         pause.into_iter().chain(self.wishes.pause()).fold(due, Duration::min)
     }
 

@@ -125,7 +125,7 @@ drop_reasons! {
     V6RoutingShort NOT_SPECIFIED [In Ip6InHdrErrors] "8200 4.4" ipv6_rthdr_rcv "The routing header is longer than the packet.";
     V6RoutingAddress NOT_SPECIFIED [In Ip6InAddrErrors] "8200 4.4" ipv6_rthdr_rcv "A routing header in a multicast packet or a frame not for us is ignored.";
     V6RoutingType NOT_SPECIFIED [In Ip6InHdrErrors] "5095 3" ipv6_rthdr_rcv "The routing header has segments left and a type that is not followed.";
-    V6SegmentRoutingOff NOT_SPECIFIED [] "8754 4.3" ipv6_srh_rcv "Segment routing is switched off on the interface that received the packet; without a kernel behind it always is.";
+    V6SegmentRoutingOff NOT_SPECIFIED [] "8754 4.3" ipv6_srh_rcv "Segment routing is switched off here; without a kernel behind it always is.";
     V6SegmentsLeft NOT_SPECIFIED [In Ip6InHdrErrors] "8754 4.3.1.1" ipv6_srh_rcv "The segment routing header has more segments left than it carries.";
 
     V6DestoptsShort NOT_SPECIFIED [In Ip6InHdrErrors] "8200 4.6" ipv6_destopt_rcv "The destination options header is longer than the packet.";
@@ -134,7 +134,7 @@ drop_reasons! {
     V6IcmpShort PKT_TOO_SMALL [In Icmp6InErrors] "4443 2.1" icmpv6_rcv "Fewer than the eight bytes of an ICMPv6 header arrived.";
     V6NdiscHopLimit IPV6_NDISC_HOP_LIMIT [] "4861 7.1" ndisc_rcv "Neighbour discovery that crossed a router: its hop limit is not 255.";
     V6NdiscCode IPV6_NDISC_BAD_CODE [] "4861 7.1" ndisc_rcv "Neighbour discovery with an ICMPv6 code other than 0.";
-    V6NdiscForm IPV6_NDISC_BAD_OPTIONS [] "4861 7.1" ndisc_recv_ns "Neighbour discovery that is too short, has an option of length 0, or names a wrong address.";
+    V6NdiscForm IPV6_NDISC_BAD_OPTIONS [] "4861 7.1" ndisc_recv_ns "Neighbour discovery that is malformed or names a wrong address.";
     V6NdiscOtherHost IPV6_NDISC_NS_OTHERHOST [] "4861 7.2.3" ndisc_recv_ns "A neighbour solicitation for an address that is not ours on this link.";
     V6UdpNoSocket NO_SOCKET [In Udp6NoPorts] "8085 3.4" __udp6_lib_rcv "Nobody here listens to the UDP port.";
     V6UdpChecksum UDP_CSUM [In Udp6InCsumErrors In Udp6InErrors] "8200 8.1" __udp6_lib_rcv "The checksum of the UDP datagram is wrong.";

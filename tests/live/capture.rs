@@ -3,6 +3,7 @@
 use crate::lab::{B4, B6, Lab, run, try_run};
 use rustix::process::Signal;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use warren::port::capture::{Direction, Reader};
 
 /// Direction, the first byte of the IP header, and comment of each packet.
@@ -22,11 +23,12 @@ fn frames_and_reasons_are_captured_until_a_signal() {
     let _warren = lab.warren("");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("seen.pcapng");
-    let mut capture = lab.start(&format!("capture r0 --json -w {}", file.display()));
+    let capture = lab.start(&format!("capture r0 --json -w {}", file.display()));
     // The file begins once the capture does.
-    while std::fs::metadata(&file).map_or(0, |m| m.len()) == 0 && capture.child.try_wait().unwrap().is_none()
-    {
-        std::thread::sleep(std::time::Duration::from_millis(5));
+    let end = Instant::now() + Duration::from_secs(20);
+    while std::fs::metadata(&file).map_or(0, |m| m.len()) == 0 {
+        assert!(Instant::now() < end, "the capture never began");
+        std::thread::sleep(Duration::from_millis(5));
     }
     lab.ping(3, B4);
     lab.ping(3, B6);

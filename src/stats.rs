@@ -83,6 +83,7 @@ counters! {
     Own {
         FastPackets FullPackets LeftPackets HeldPackets HeldReleased HeldDropped RepliesSent RepliesUnsent
         ResolveAsked LimitReused ScratchFull TxFailed RxTruncated LapsedFrames
+        CaptureLost
     }
 }
 

@@ -3,6 +3,7 @@
 //! Exit codes: 0 for success, 1 for failure, 2 for a command line that cannot be understood. An error is one line on
 //! stderr. Everything that prints takes `--json`: one object on one line. Called by `main`.
 
+mod capture;
 mod completions;
 mod conform;
 mod counters;
@@ -26,6 +27,7 @@ Examples:
   warren run eth1 eth2                                 route between two interfaces until Ctrl-C
   warren run --standalone --io tap -s box.toml         be a router of its own, for containers and machines on TAPs
   warren show counters                                 what a running warren and its kernel counted
+  warren capture eth1 -w seen.pcapng                   what passes, and why the rest does not
   warren replay in.pcapng -s box.toml --out results    what leaves, and every counter that moved
   warren replay in.pcapng -s box.toml --loop 1000      how fast
   warren explain in.pcapng -s box.toml --packet 3      one packet, step by step
@@ -48,6 +50,7 @@ enum Command {
     Demo(demo::Args),
     Run(run::Args),
     Show(show::Args),
+    Capture(capture::Args),
     Replay(replay::Args),
     Explain(explain::Args),
     Route(route::Args),
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Show(args) => show::run(&args),
+        Command::Capture(args) => capture::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Route(args) => route::run(&args),

@@ -15,9 +15,10 @@ use crate::forward::l3::limit::Limits;
 use crate::forward::{Forwarder, Scope};
 use crate::port::post::{Lease, pairs};
 use crate::port::wait::Waker;
+use crate::port::watch::{Capture, Watch};
 use crate::state::Writer;
 use crate::telemetry::show::Source;
-use crate::telemetry::socket::{self, Answer, Place};
+use crate::telemetry::socket::{self, Answer, Place, Reply};
 use crate::worker::Worker;
 use anyhow::{anyhow, bail};
 use crossbeam_channel::unbounded;
@@ -99,13 +100,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     mirror.publish();
     let (waker, lease) = (Waker::new()?, Lease::default());
     let (posts, desks, news) = pairs(workers, &lease, &waker)?;
-    let limits = Arc::new(Limits::new(PEERS, random()));
+    let (limits, watch) = (Arc::new(Limits::new(PEERS, random())), Watch::default());
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let (mut stats, mut threads) = (Vec::new(), Vec::new());
     for (number, desk) in desks.into_iter().enumerate() {
         let forwarder = Forwarder::new(Arc::clone(&limits), Scope::Split);
         stats.push(Arc::clone(&forwarder.stats));
-        let worker = Worker::new(&shared, forwarder, desk)?;
+        let worker = Worker::new(&shared, forwarder, desk, watch.clone())?;
         // One worker may go where there is room; several must not meet on one core.
         let core = cores.get(number).copied().filter(|_| workers > 1 && workers <= cores.len());
         let thread = Builder::new().name(format!("warren-{number}")).spawn(move || worker.run(core));
@@ -127,7 +128,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Some(place) => place,
         None => succeed()?,
     };
-    place.serve(move |request| answer(&source, request))?;
+    place.serve(move |request| answer(&source, &watch, request))?;
     live.run()?;
     threads.into_iter().try_for_each(|t| t.join().map_err(|_| anyhow!("a worker panicked")))
 }
@@ -141,7 +142,7 @@ fn forwarding(names: &[&str]) {
 
 /// Lets the predecessor give everything back, and takes its place. Until ours is taken the kernel forwards.
 fn succeed() -> anyhow::Result<Place> {
-    match socket::ask(socket::Request::Stop) {
+    match socket::ask(&socket::Request::Stop) {
         Ok(Answer::Stopped) | Err(socket::SocketError::Nobody) => {}
         Ok(other) => bail!("the running warren answers {other:?} to a request to stop"),
         Err(error) => return Err(error.into()),
@@ -149,16 +150,26 @@ fn succeed() -> anyhow::Result<Place> {
     Ok(Place::take(PREDECESSOR)?)
 }
 
-fn answer(source: &Source, request: socket::Request) -> Answer {
+fn answer(source: &Source, watch: &Watch, request: socket::Request) -> Reply {
     let done = match request {
         socket::Request::Show { topic, from } => source.table(topic, from).map(Answer::Table),
         socket::Request::Stop => source.stop().map(|()| Answer::Stopped),
+        socket::Request::Capture { interface } => match capture(source, watch, &interface) {
+            Ok(capture) => return Reply::Capture(capture, interface),
+            Err(why) => Err(why),
+        },
     };
-    done.unwrap_or_else(Answer::Error)
+    Reply::Line(done.unwrap_or_else(Answer::Error))
+}
+
+fn capture(source: &Source, watch: &Watch, interface: &str) -> Result<Capture, String> {
+    let state = source.shared.state.load();
+    let link = state.ifaces.by_name(interface).ok_or_else(|| format!("there is no interface {interface}"))?;
+    watch.open(link.index).ok_or_else(|| "another capture is running; end it first".to_owned())
 }
 
 /// Has `stop` called at SIGINT and SIGTERM.
-fn on_signals(stop: impl Fn() + Send + 'static) -> anyhow::Result<()> {
+pub(super) fn on_signals(stop: impl Fn() + Send + 'static) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| anyhow!("cannot catch signals: {e}"))?;
     let wait = move || signals.forever().for_each(|_| stop());
     let spawned = Builder::new().name("warren-signals".into()).spawn(wait);

@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn page(topic: Topic, from: usize) -> anyhow::Result<Table> {
-    match ask(Request::Show { topic, from })? {
+    match ask(&Request::Show { topic, from })? {
         Answer::Table(table) => Ok(table),
         other => bail!("the running warren answers {other:?} to a request for a table"),
     }

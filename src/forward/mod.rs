@@ -101,6 +101,7 @@ impl Forwarder {
         self.local.clear();
         for (index, frame) in frames.iter_mut().enumerate() {
             let Some(iif) = env.state.ifaces.get(frame.meta.iif) else { continue };
+            observer.frame(index as u16);
             self.frame(env, index as u16, frame, iif, observer);
         }
     }

@@ -84,6 +84,8 @@ pub struct Iface {
     pub groups4: Vec<Ipv4Addr>,
     /// IPv6 groups joined by the host.
     pub groups6: Vec<Ipv6Addr>,
+    /// Addresses that the host answers ARP requests for.
+    pub proxies4: Vec<Ipv4Addr>,
     /// Addresses that the host answers neighbour solicitations for.
     pub proxies6: Vec<Ipv6Addr>,
     /// `net.ipv4.conf.DEV.*`
@@ -113,6 +115,7 @@ impl Iface {
             addrs6: Vec::new(),
             groups4: Vec::new(),
             groups6: Vec::new(),
+            proxies4: Vec::new(),
             proxies6: Vec::new(),
             conf4: Conf4::default(),
             conf6: Conf6::default(),

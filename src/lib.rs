@@ -9,6 +9,7 @@ pub mod control;
 pub mod drop;
 pub mod forward;
 pub mod frame;
+pub mod host;
 pub mod iface;
 pub mod neigh;
 pub mod port;

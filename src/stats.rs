@@ -57,13 +57,15 @@ counters! {
         Ip6OutOctets Ip6InMcastOctets Ip6OutMcastOctets Ip6InNoECTPkts Ip6InECT1Pkts Ip6InECT0Pkts Ip6InCEPkts
         Ip6OutTransmits
         Icmp6InMsgs Icmp6InErrors Icmp6OutMsgs Icmp6OutErrors Icmp6InCsumErrors Icmp6OutRateLimitHost
+        Icmp6InEchos Icmp6InNeighborSolicits Icmp6InNeighborAdvertisements
+        Icmp6InType128 Icmp6InType135 Icmp6InType136
         Icmp6OutDestUnreachs Icmp6OutPktTooBigs Icmp6OutTimeExcds Icmp6OutParmProblems Icmp6OutEchoReplies
         Icmp6OutNeighborSolicits Icmp6OutNeighborAdvertisements Icmp6OutRedirects
         Icmp6OutType1 Icmp6OutType2 Icmp6OutType3 Icmp6OutType4 Icmp6OutType129 Icmp6OutType135
         Icmp6OutType136 Icmp6OutType137
         IpInReceives IpInHdrErrors IpInAddrErrors IpForwDatagrams IpInUnknownProtos IpInDiscards IpInDelivers
         IpOutRequests IpOutDiscards IpOutNoRoutes IpFragOKs IpFragFails IpFragCreates IpOutTransmits
-        IcmpInMsgs IcmpInErrors IcmpInCsumErrors IcmpOutMsgs IcmpOutErrors IcmpOutRateLimitGlobal
+        IcmpInMsgs IcmpInErrors IcmpInCsumErrors IcmpInEchos IcmpMsgInType8 IcmpOutMsgs IcmpOutErrors IcmpOutRateLimitGlobal
         IcmpOutRateLimitHost IcmpOutDestUnreachs IcmpOutTimeExcds IcmpOutParmProbs IcmpOutRedirects
         IcmpOutEchoReps
         IcmpMsgOutType0 IcmpMsgOutType3 IcmpMsgOutType5 IcmpMsgOutType11 IcmpMsgOutType12
@@ -71,6 +73,8 @@ counters! {
         IpExtInOctets IpExtOutOctets IpExtInMcastOctets IpExtOutMcastOctets IpExtInBcastOctets IpExtOutBcastOctets
         IpExtInCsumErrors IpExtInNoECTPkts IpExtInECT1Pkts IpExtInECT0Pkts IpExtInCEPkts
         TcpExtIPReversePathFilter
+        TcpInSegs TcpOutSegs TcpInErrs TcpInCsumErrors TcpOutRsts
+        UdpNoPorts UdpInErrors UdpInCsumErrors Udp6NoPorts Udp6InErrors Udp6InCsumErrors
     }
 }
 
@@ -79,6 +83,7 @@ counters! {
     Own {
         FastPackets FullPackets LeftPackets HeldPackets HeldReleased HeldDropped RepliesSent RepliesUnsent
         ResolveAsked LimitReused ScratchFull TxFailed RxTruncated LapsedFrames
+        CaptureLost
     }
 }
 

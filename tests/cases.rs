@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
 use std::path::Path;
-use warren::conform::{Case, Outcome, compare, warren as router};
+use warren::conform::{Case, Outcome, compare, userspace};
 
 fn all_cases(full_only: bool) {
     let folders = Case::list(&Path::new(env!("CARGO_MANIFEST_DIR")).join("pcaps")).unwrap();
@@ -12,8 +12,8 @@ fn all_cases(full_only: bool) {
     for folder in &folders {
         let case = Case::read(folder).unwrap();
         let expected = Outcome::read(folder).unwrap();
-        let actual = router::play(&case.scenario, &folder.join("scenario.toml"), &case.frames, full_only);
-        let differences = compare(&case.scenario, &expected, &actual.unwrap());
+        let actual = userspace::play(&case.scenario, &folder.join("scenario.toml"), &case.frames, full_only);
+        let differences = compare(&case.scenario, &expected, &actual.unwrap().0);
         if !differences.is_empty() {
             failures.push(format!("case {}:\n{differences}", case.name()));
         }

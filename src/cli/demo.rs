@@ -37,7 +37,7 @@ const HINT_FORWARD: &str =
     "the line `dropped, and why` names what warren dropped; does a seccomp profile forbid raw sockets?";
 const HINT_COPY: &str =
     "large segments pass by virtio_net headers: does the line `dropped, and why` count some as too big?";
-const HINT_SHARES: &str = "each frame must have one forwarder: the guard on the router's links did not hold";
+const HINT_SHARES: &str = "the guard did not hold; if warren says that it was not renewed, the machine was too busy to run it for a second";
 const HINT_KILL: &str =
     "the guard must go with its process; the kernel needs forwarding on, and time: is the machine very busy?";
 
@@ -68,8 +68,8 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if !report.ok {
         let failed = report.steps.iter().filter(|step| !step.ok).count();
-        let said = if report.complaints.is_empty() { "nothing" } else { &report.complaints };
-        bail!("{failed} of {} steps failed; `warren run` itself said: {said}", report.steps.len());
+        let said = if report.complaints.is_empty() { "" } else { "; warren run said: " };
+        bail!("{failed} of {} steps failed{said}{}", report.steps.len(), report.complaints);
     }
     demo.say(&format!("all is as it should be, after {:.1} s; the namespaces are gone", demo.report.seconds))
 }
@@ -138,7 +138,7 @@ impl Demo {
         if self.stop.load(Ordering::Relaxed) {
             bail!("interrupted; the namespaces are gone");
         }
-        let (seen, ok) = run().unwrap_or_else(|error| (format!("{error:#}"), false));
+        let (seen, ok) = run().unwrap_or_else(|error| (in_words(&error), false));
         let step = Step { what: what.to_owned(), seen, ok, hint: (!ok).then_some(hint) };
         if !self.json {
             report::line(&mut stdout(), &step, stdout().is_terminal())?;
@@ -150,6 +150,19 @@ impl Demo {
     fn say(&self, text: &str) -> Result<()> {
         if self.json { Ok(()) } else { print(&format!("{text}\n")) }
     }
+}
+
+/// An error with its causes, each said once: many carry the cause in their own words too.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
+        if text.contains(&cause) {
+            text
+        } else if text.is_empty() {
+            cause
+        } else {
+            format!("{text}: {cause}")
+        }
+    })
 }
 
 fn host(side: net::Side) -> String {

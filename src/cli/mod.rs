@@ -3,7 +3,9 @@
 //! Exit codes: 0 for success, 1 for failure, 2 for a command line that cannot be understood. An error is one line on
 //! stderr. Everything that prints takes `--json`: one object on one line. Called by `main`.
 
+mod capture;
 mod completions;
+mod conform;
 mod counters;
 pub mod demo;
 mod explain;
@@ -23,11 +25,14 @@ const EXAMPLES: &str = "\
 Examples:
   warren demo                                          see it work: hosts and a router in network namespaces
   warren run eth1 eth2                                 route between two interfaces until Ctrl-C
+  warren run --standalone --io tap -s box.toml         be a router of its own, for containers and machines on TAPs
   warren show counters                                 what a running warren and its kernel counted
+  warren capture eth1 -w seen.pcapng                   what passes, and why the rest does not
   warren replay in.pcapng -s box.toml --out results    what leaves, and every counter that moved
   warren replay in.pcapng -s box.toml --loop 1000      how fast
   warren explain in.pcapng -s box.toml --packet 3      one packet, step by step
   warren route get 2001:db8:a::1 iif p0 -s box.toml    where it would go, and why
+  warren conform --generate 5000                       does it do what this kernel does?
   warren snapshot -o box.toml                          this box as a scenario
 
 A scenario (-s) describes a box in TOML, in the words of iproute2. Offline commands know of no other box.";
@@ -45,9 +50,11 @@ enum Command {
     Demo(demo::Args),
     Run(run::Args),
     Show(show::Args),
+    Capture(capture::Args),
     Replay(replay::Args),
     Explain(explain::Args),
     Route(route::Args),
+    Conform(conform::Args),
     Snapshot(snapshot::Args),
     Completions(completions::Args),
 }
@@ -62,9 +69,11 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Show(args) => show::run(&args),
+        Command::Capture(args) => capture::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Route(args) => route::run(&args),
+        Command::Conform(args) => conform::run(&args),
         Command::Snapshot(args) => snapshot::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
@@ -72,7 +81,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(is_closed_pipe) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("warren: {error:#}");
+            eprintln!("warren: {}", one_line(&error));
             if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
@@ -82,6 +91,17 @@ pub fn main() -> ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[error("{0} (see `warren help`)")]
 struct Usage(String);
+
+/// The error with its causes. Most of our errors name their cause themselves, so that is not said again.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
 
 /// Who reads our output has seen enough, as `head` does.
 fn is_closed_pipe(error: &io::Error) -> bool {

@@ -1,7 +1,11 @@
 //! `warren run`: routes between interfaces until a signal comes. Wires the mirror, the workers, control and the control socket.
+//! With `--standalone` there is no kernel to mirror: see `standalone`.
 //!
 //! Every way out of here, an error or a panic included, ends the process or drops the guard: the kernel forwards again.
 
+mod standalone;
+
+use crate::cli::Usage;
 use crate::control::choose::Wish;
 use crate::control::crew::Crew;
 use crate::control::guard::foreign::What;
@@ -11,16 +15,18 @@ use crate::forward::l3::limit::Limits;
 use crate::forward::{Forwarder, Scope};
 use crate::port::post::{Lease, pairs};
 use crate::port::wait::Waker;
+use crate::port::watch::{Capture, Watch};
 use crate::state::Writer;
 use crate::telemetry::show::Source;
-use crate::telemetry::socket::{self, Answer, Place};
+use crate::telemetry::socket::{self, Answer, Place, Reply};
 use crate::worker::Worker;
 use anyhow::{anyhow, bail};
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::unbounded;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
@@ -36,9 +42,9 @@ pub struct Args {
     /// Interfaces to take frames from [default: every Ethernet interface with an address]
     #[arg(value_name = "IF")]
     interfaces: Vec<String>,
-    /// How frames come in and go out
-    #[arg(long, value_enum, default_value_t = Io::Afpacket)]
-    io: Io,
+    /// How frames come in and go out [default: afpacket]
+    #[arg(long, value_enum)]
+    io: Option<Io>,
     /// Threads that forward; flows are spread over them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     workers: u8,
@@ -48,12 +54,20 @@ pub struct Args {
     /// Forward although this is configured and would be bypassed
     #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',')]
     bypass: Vec<Bypass>,
+    /// Be a router of its own: links, addresses and routes come from the scenario, the kernel's stay untouched
+    #[arg(long, requires = "scenario", conflicts_with_all = ["interfaces", "workers", "replace", "bypass"])]
+    standalone: bool,
+    /// With --standalone: the box to be, as a scenario file; each link becomes a TAP device
+    #[arg(short, long, value_name = "FILE", requires = "standalone")]
+    scenario: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Io {
     /// Packet sockets: every kind of interface, super-frames included
     Afpacket,
+    /// TAP devices that warren makes, for --standalone
+    Tap,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -68,7 +82,12 @@ enum Bypass {
 
 /// Runs until SIGINT or SIGTERM, or until a successor takes over.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let Io::Afpacket = args.io;
+    match (&args.scenario, args.io) {
+        (Some(path), Some(Io::Tap)) => return standalone::run(path),
+        (None, None | Some(Io::Afpacket)) => {}
+        (Some(_), _) => return Err(Usage("run --standalone needs --io tap".into()).into()),
+        (None, Some(Io::Tap)) => return Err(Usage("run --io tap needs --standalone -s FILE".into()).into()),
+    }
     let place = match Place::take(Duration::ZERO) {
         Ok(place) => Some(place),
         Err(socket::SocketError::Taken) if args.replace => None,
@@ -81,20 +100,24 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     mirror.publish();
     let (waker, lease) = (Waker::new()?, Lease::default());
     let (posts, desks, news) = pairs(workers, &lease, &waker)?;
-    let limits = Arc::new(Limits::new(PEERS, random()));
+    let (limits, watch) = (Arc::new(Limits::new(PEERS, random())), Watch::default());
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let (mut stats, mut threads) = (Vec::new(), Vec::new());
     for (number, desk) in desks.into_iter().enumerate() {
         let forwarder = Forwarder::new(Arc::clone(&limits), Scope::Split);
         stats.push(Arc::clone(&forwarder.stats));
-        let worker = Worker::new(&shared, forwarder, desk)?;
+        let worker = Worker::new(&shared, forwarder, desk, watch.clone())?;
         // One worker may go where there is room; several must not meet on one core.
         let core = cores.get(number).copied().filter(|_| workers > 1 && workers <= cores.len());
         let thread = Builder::new().name(format!("warren-{number}")).spawn(move || worker.run(core));
         threads.push(thread.map_err(|e| anyhow!("cannot start worker {number}: {e}"))?);
     }
     let (control, requests) = unbounded();
-    stop_on_signals(control.clone(), waker.try_clone()?)?;
+    let (stop, wake) = (control.clone(), waker.try_clone()?);
+    on_signals(move || {
+        let _ = stop.send(Request::Stop(None));
+        let _ = wake.wake();
+    })?;
     let wish = Wish { interfaces: args.interfaces.clone(), bypass: bypass(&args.bypass) };
     let source = Source { shared, workers: stats, control, waker: waker.try_clone()? };
     // Standard error may be closed; that is no reason to stop forwarding.
@@ -105,7 +128,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Some(place) => place,
         None => succeed()?,
     };
-    place.serve(move |request| answer(&source, request))?;
+    place.serve(move |request| answer(&source, &watch, request))?;
     live.run()?;
     threads.into_iter().try_for_each(|t| t.join().map_err(|_| anyhow!("a worker panicked")))
 }
@@ -119,7 +142,7 @@ fn forwarding(names: &[&str]) {
 
 /// Lets the predecessor give everything back, and takes its place. Until ours is taken the kernel forwards.
 fn succeed() -> anyhow::Result<Place> {
-    match socket::ask(socket::Request::Stop) {
+    match socket::ask(&socket::Request::Stop) {
         Ok(Answer::Stopped) | Err(socket::SocketError::Nobody) => {}
         Ok(other) => bail!("the running warren answers {other:?} to a request to stop"),
         Err(error) => return Err(error.into()),
@@ -127,22 +150,28 @@ fn succeed() -> anyhow::Result<Place> {
     Ok(Place::take(PREDECESSOR)?)
 }
 
-fn answer(source: &Source, request: socket::Request) -> Answer {
+fn answer(source: &Source, watch: &Watch, request: socket::Request) -> Reply {
     let done = match request {
         socket::Request::Show { topic, from } => source.table(topic, from).map(Answer::Table),
         socket::Request::Stop => source.stop().map(|()| Answer::Stopped),
+        socket::Request::Capture { interface } => match capture(source, watch, &interface) {
+            Ok(capture) => return Reply::Capture(capture, interface),
+            Err(why) => Err(why),
+        },
     };
-    done.unwrap_or_else(Answer::Error)
+    Reply::Line(done.unwrap_or_else(Answer::Error))
 }
 
-fn stop_on_signals(control: Sender<Request>, waker: Waker) -> anyhow::Result<()> {
+fn capture(source: &Source, watch: &Watch, interface: &str) -> Result<Capture, String> {
+    let state = source.shared.state.load();
+    let link = state.ifaces.by_name(interface).ok_or_else(|| format!("there is no interface {interface}"))?;
+    watch.open(link.index).ok_or_else(|| "another capture is running; end it first".to_owned())
+}
+
+/// Has `stop` called at SIGINT and SIGTERM.
+pub(super) fn on_signals(stop: impl Fn() + Send + 'static) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| anyhow!("cannot catch signals: {e}"))?;
-    let wait = move || {
-        for _ in signals.forever() {
-            let _ = control.send(Request::Stop(None));
-            let _ = waker.wake();
-        }
-    };
+    let wait = move || signals.forever().for_each(|_| stop());
     let spawned = Builder::new().name("warren-signals".into()).spawn(wait);
     spawned.map(drop).map_err(|e| anyhow!("cannot start the signal thread: {e}"))
 }

@@ -4,7 +4,6 @@ use crate::telemetry::show::Topic;
 use crate::telemetry::socket::{Answer, Request, ask};
 use crate::telemetry::table::Table;
 use anyhow::bail;
-use std::io::Write;
 
 /// Show what a running warren knows and has counted
 #[derive(Debug, clap::Args)]
@@ -26,19 +25,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         // A page that does not advance would never end.
         table.next = more.next.filter(|&next| next > from);
     }
-    let mut out = std::io::stdout().lock();
     if args.json {
         let topic = serde_json::to_value(args.topic)?;
         let key = topic.as_str().unwrap_or_default();
-        writeln!(out, "{}", serde_json::json!({ key: table.objects() }))?;
+        super::print_json(&serde_json::json!({ key: table.objects() }))
     } else {
-        write!(out, "{}", table.text())?;
+        super::print(&table.text())
     }
-    Ok(())
 }
 
 fn page(topic: Topic, from: usize) -> anyhow::Result<Table> {
-    match ask(Request::Show { topic, from })? {
+    match ask(&Request::Show { topic, from })? {
         Answer::Table(table) => Ok(table),
         other => bail!("the running warren answers {other:?} to a request for a table"),
     }

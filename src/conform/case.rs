@@ -112,7 +112,10 @@ impl Outcome {
 }
 
 /// The frames of a capture, each with its interface's name.
-fn read_frames(path: &Path) -> Result<Vec<Frame>> {
+///
+/// # Errors
+/// Names the file, and an interface that has no name.
+pub fn read_frames(path: &Path) -> Result<Vec<Frame>> {
     let mut reader = Reader::open(path)?;
     let mut found = Vec::new();
     while let Some(packet) = reader.next_packet() {

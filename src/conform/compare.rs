@@ -9,15 +9,18 @@ use crate::scenario::Scenario;
 use crate::wire::eth::{ETHERTYPE_IPV4, EthHdr};
 use crate::wire::icmp::{IcmpHdr, v4};
 use crate::wire::ip4::{self, Ip4Hdr, opt};
-use crate::wire::proto;
+use crate::wire::ip6::Ip6Hdr;
+use crate::wire::l4::TcpHdr;
+use crate::wire::{csum, proto};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use zerocopy::FromBytes;
 
 /// All that is not compared, in words.
-pub const MASKS: [&str; 2] = [
+pub const MASKS: [&str; 3] = [
     "identification and header checksum of the ICMP messages that the router makes: the kernel's are random",
+    "TCP checksums that the kernel leaves to the network card (resets over IPv6): they are completed first",
     "times in IPv4 timestamp options, and the checksums over them: the kernel's clock is not the capture's",
 ];
 
@@ -130,6 +133,7 @@ fn own_addresses(scenario: &Scenario) -> Vec<Ipv4Addr> {
 /// A frame with what is not compared set to zero.
 fn mask(frame: &[u8], own: &[Ipv4Addr]) -> Vec<u8> {
     let mut masked = frame.to_vec();
+    complete(&mut masked);
     let is_ip4 = EthHdr::ref_from_prefix(frame).is_ok_and(|(e, _)| e.ethertype.get() == ETHERTYPE_IPV4);
     let Some(packet) = masked.get_mut(EthHdr::LEN..).filter(|_| is_ip4) else { return masked };
     let Ok((hdr, _)) = Ip4Hdr::read_from_prefix(packet) else { return masked };
@@ -149,6 +153,24 @@ fn mask(frame: &[u8], own: &[Ipv4Addr]) -> Vec<u8> {
         blank(packet, at + 2..at + 4);
     }
     masked
+}
+
+/// Completes a TCP checksum that is only the pseudo header's sum. Linux: tcp_v6_send_response, skb_checksum_help.
+fn complete(frame: &mut [u8]) {
+    let Some(packet) = frame.get_mut(EthHdr::LEN..) else { return };
+    let Ok((hdr, segment)) = Ip6Hdr::mut_from_prefix(packet) else { return };
+    if hdr.version() != 6 || hdr.next_header != proto::TCP {
+        return;
+    }
+    let pseudo = csum::pseudo6(hdr.src(), hdr.dst(), proto::TCP, segment.len() as u32);
+    let Ok((tcp, _)) = TcpHdr::mut_from_prefix(segment) else { return };
+    if u32::from(tcp.csum.get()) != pseudo {
+        return;
+    }
+    let sum = !csum::fold(csum::sum(segment));
+    if let Ok((tcp, _)) = TcpHdr::mut_from_prefix(segment) {
+        tcp.csum.set(sum);
+    }
 }
 
 fn blank(bytes: &mut [u8], range: std::ops::Range<usize>) {
@@ -254,6 +276,17 @@ mod tests {
         let missing = differ(&[ours(1, 2), theirs(1, 2)], &[ours(1, 2)]);
         assert_eq!((missing.frames[0].number, &missing.frames[0].actual), (2, &None));
         assert!(missing.to_string().contains("warren  nothing"), "{missing}");
+    }
+
+    #[test]
+    fn a_checksum_left_to_the_card_is_completed() {
+        let mut packet = Vec::new();
+        let builder = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6]).ipv6([1; 16], [2; 16], 64);
+        builder.tcp(80, 1000, 0, 0).rst().write(&mut packet, b"").unwrap();
+        let whole = packet.clone();
+        let partial = csum::pseudo6([1; 16].into(), [2; 16].into(), proto::TCP, 20) as u16;
+        packet[70..72].copy_from_slice(&partial.to_be_bytes());
+        assert_eq!((mask(&packet, &[]), mask(&whole, &[])), (whole.clone(), whole));
     }
 
     #[test]

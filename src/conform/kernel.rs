@@ -82,8 +82,13 @@ impl KernelBox {
     /// # Errors
     /// A link that the scenario lacks, or the system's refusal.
     pub fn play(&mut self, frames: &[Frame]) -> Result<(Outcome, Masked)> {
-        self.take(0)?; // what came while it was built
-        let before = self.counters()?;
+        // What comes while it is counted could be on either side; then once more.
+        let before = loop {
+            let counters = self.counters()?;
+            if self.take(0)?.is_empty() {
+                break counters;
+            }
+        };
         let mut seen = Vec::new();
         let (start, first) = (Instant::now(), frames.first().map_or(0, |f| f.time));
         let mut time = first;
@@ -98,17 +103,10 @@ impl KernelBox {
         }
         self.rest()?;
         seen.extend(self.take(time)?);
-        let mut counters = self.counters()?.since(&before);
-        let mut masked = Masked::new();
-        seen.retain(|frame| {
-            let kind = unprompted::kind(&frame.bytes);
-            if let Some(kind) = kind {
-                *masked.entry(kind).or_insert(0) += 1;
-                unprompted::discount(frame, &mut counters);
-            }
-            kind.is_none()
-        });
-        Ok((Outcome { frames: seen, counters }, masked))
+        let counters = self.counters()?.since(&before);
+        let mut outcome = Outcome { frames: seen, counters };
+        let masked = unprompted::remove(&mut outcome);
+        Ok((outcome, masked))
     }
 
     fn take(&self, time: u64) -> Result<Vec<Frame>> {

@@ -9,6 +9,8 @@ use crate::scenario::{Link, default_mac};
 use crate::sys::netns::Namespace;
 use crate::wire::eth::parse_mac;
 
+/// What the indexes of the far ends begin with.
+const FAR_INDEX: u32 = 100_000;
 /// The far ends take every frame that a link can carry.
 const FAR_MTU: u32 = 65_535;
 
@@ -26,6 +28,9 @@ pub fn make(netlink: &mut Socket, hosts: &Namespace, links: &[Link]) -> Result<L
         let mac = link.mac.as_deref().map(parse_mac).transpose();
         let mac = mac.map_err(|e| ConformError::Meaning(format!("link {}: {e}", link.name)))?;
         let far = NewLink {
+            // Another index than the near end's: the kernel looks at a changed carrier at once only if they differ, else
+            // within a second. Linux: linkwatch_urgent_event.
+            index: Some(index.saturating_add(FAR_INDEX)),
             mac: Some([2, 0, 0, 1, a, b]),
             mtu: Some(FAR_MTU),
             netns: Some(hosts.as_fd()),

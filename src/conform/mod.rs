@@ -9,22 +9,25 @@ mod case;
 mod compare;
 mod decode;
 mod ends;
+mod generate;
 mod kernel;
 mod links;
 mod mib;
 mod unprompted;
-pub mod warren;
+pub mod userspace;
 
-pub use case::{Case, Frame, Outcome};
+pub use case::{Case, Frame, Outcome, read_frames};
 pub use compare::{Differences, MASKS, compare};
+pub use generate::generate;
 pub use kernel::{KernelBox, Masked};
 pub use mib::Counters;
 
 use crate::control::netlink;
 use crate::port::capture::CaptureError;
-use crate::scenario::ScenarioError;
+use crate::scenario::{Scenario, ScenarioError, Value};
 use crate::sys::netns;
 use std::io;
+use std::path::Path;
 
 /// Why frames could not be played, or a case not be read.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,23 @@ pub enum ConformError {
 }
 
 type Result<T> = std::result::Result<T, ConformError>;
+
+/// The router that frames are put through where none is named: three links, routes of every kind.
+///
+/// # Errors
+/// None; the text is part of the program.
+pub fn usual() -> Result<Scenario> {
+    Ok(Scenario::parse(include_str!("usual.toml"), Path::new("usual.toml"))?)
+}
+
+/// Lifts the limit on all ICMP messages together, unless the scenario sets it: the kernel draws by lot how much of it
+/// each message uses up, so no two runs would be equal.
+pub fn lift_global_limit(scenario: &mut Scenario) {
+    const PLENTY: i64 = 1_000_000;
+    for name in ["net.ipv4.icmp_msgs_per_sec", "net.ipv4.icmp_msgs_burst"] {
+        scenario.sysctl.entry(name.to_owned()).or_insert(Value::Number(PLENTY));
+    }
+}
 
 /// Wraps the system's answer with what was tried.
 fn system<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(E) -> ConformError {

@@ -1,12 +1,12 @@
-//! What a kernel router sends on its own account, without a frame that asked for it: probes for neighbours, reports of
-//! joined groups, solicitations of routers. warren leaves these to the kernel, so a comparison takes them out, with the
-//! counters that they moved.
+//! What a router says on its own account or about itself on the link: probes for neighbours and answers to them, reports of
+//! joined groups, solicitations of routers. When it speaks depends on its past and on timers, so a comparison takes these
+//! frames out on both sides, with the counters that they moved.
 //!
-//! Invariant: nothing that the router forwards or answers looks like this (each kind has a hop limit that forwarding
-//! would have changed). Called by `kernel`.
+//! Invariant: nothing that the router forwards looks like this (each kind has a hop limit that forwarding would have
+//! changed). Called by `kernel` and `warren`.
 
-use super::Frame;
 use super::mib::Counters;
+use super::{Frame, Masked, Outcome};
 use crate::stats::Mib;
 use crate::wire::eth::{ETHERTYPE_ARP, ETHERTYPE_IPV6, EthHdr};
 use crate::wire::icmp::v6;
@@ -15,7 +15,7 @@ use crate::wire::proto;
 use zerocopy::FromBytes;
 
 /// What kind of unprompted frame this is; `None` for all that is to be compared.
-pub fn kind(frame: &[u8]) -> Option<&'static str> {
+fn kind(frame: &[u8]) -> Option<&'static str> {
     let (eth, packet) = EthHdr::ref_from_prefix(frame).ok()?;
     match eth.ethertype.get() {
         ETHERTYPE_ARP => Some("ARP"),
@@ -40,8 +40,23 @@ fn neighbour_discovery(packet: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// Takes all such frames out of an outcome, with their counters; says how many of each kind there were.
+pub fn remove(outcome: &mut Outcome) -> Masked {
+    let Outcome { frames, counters } = outcome;
+    let mut masked = Masked::new();
+    frames.retain(|frame| {
+        let kind = kind(&frame.bytes);
+        if let Some(kind) = kind {
+            *masked.entry(kind).or_insert(0) += 1;
+            discount(frame, counters);
+        }
+        kind.is_none()
+    });
+    masked
+}
+
 /// Takes the counters that sending `frame` moved off `counters`. Linux: ndisc_send_skb, mld_sendpack.
-pub fn discount(frame: &Frame, counters: &mut Counters) {
+fn discount(frame: &Frame, counters: &mut Counters) {
     let Ok((_, packet)) = EthHdr::ref_from_prefix(&frame.bytes) else { return };
     let Ok((hdr, _)) = Ip6Hdr::ref_from_prefix(packet) else { return };
     if hdr.version() != 6 {

@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// `ARPHRD_ETHER`.
 const ETHERNET: u16 = 1;
 
+/// What ring slots are made for: `GRO_LEGACY_MAX_SIZE`.
+const SUPER_FRAME_MAX: u32 = 65_536;
+
 /// Kinds of links whose frames come in by the link below.
 const STACKED: [&str; 6] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"];
 
@@ -27,8 +30,8 @@ pub struct Wish {
 pub struct Choice {
     /// Interfaces to take, index and name.
     pub take: BTreeMap<u32, String>,
-    /// What stays with the kernel for now, a line each; it is taken when the reason goes away.
-    pub kept: Vec<String>,
+    /// What stays with the kernel for now (it is taken when the reason goes away), and what will go wrong. A line each.
+    pub lines: Vec<String>,
     /// Families that stay with the kernel on all interfaces.
     pub kept_families: BTreeSet<Family>,
 }
@@ -146,20 +149,33 @@ pub fn choose(wish: &Wish, candidates: &[&LinkMsg], findings: &[Finding]) -> Cho
                 "everything"
             }
         };
-        choice.kept.push(kept_line(whose, finding));
+        choice.lines.push(kept_line(whose, finding));
     }
     all_kept |= choice.kept_families.len() == 2;
     for link in candidates {
         let mut mine = findings.iter().filter(counts).filter(|f| f.interface.as_ref() == Some(&link.name));
         if let Some(finding) = mine.next() {
-            choice.kept.push(kept_line(&link.name, finding));
+            choice.lines.push(kept_line(&link.name, finding));
         } else if !link.is_up() {
-            choice.kept.push(format!("{}: is down; taken when it is up: `ip link set {0} up`", link.name));
+            choice.lines.push(format!("{}: is down; taken when it is up: `ip link set {0} up`", link.name));
         } else if !all_kept {
             choice.take.insert(link.index, link.name.clone());
+            choice.lines.extend(too_large(link));
         }
     }
     choice
+}
+
+/// BIG TCP: super-frames that no ring slot holds, and that cannot be described to who sends them on.
+fn too_large(link: &LinkMsg) -> Option<String> {
+    let name = &link.name;
+    (link.gro_max > SUPER_FRAME_MAX).then(|| {
+        format!(
+            "{name}: received super-frames of up to {} bytes will be lost above {SUPER_FRAME_MAX}; \
+             cure: `ip link set {name} gro_max_size {SUPER_FRAME_MAX} gro_ipv4_max_size {SUPER_FRAME_MAX}`",
+            link.gro_max
+        )
+    })
 }
 
 fn kept_line(whose: &str, finding: &Finding) -> String {
@@ -224,6 +240,14 @@ mod tests {
     }
 
     #[test]
+    fn super_frames_that_no_slot_holds_are_announced_with_the_cure() {
+        let lines =
+            |gro_max| choose(&wish(&[]), &[&LinkMsg { gro_max, ..link(2, "r0") }], &[]).lines.join("\n");
+        assert_eq!(lines(65_536), "");
+        assert!(lines(524_280).contains("`ip link set r0 gro_max_size 65536 gro_ipv4_max_size 65536`"));
+    }
+
+    #[test]
     fn what_filters_keeps_its_part_with_the_kernel() {
         let all = links();
         let (r0, down) = (&all[1], LinkMsg { flags: 0, ..link(7, "r7") });
@@ -233,7 +257,7 @@ mod tests {
             (
                 choice.take.into_values().collect::<Vec<_>>().join(" "),
                 Vec::from_iter(choice.kept_families),
-                choice.kept.len(),
+                choice.lines.len(),
             )
         };
         let v4 = finding(What::Firewall, Some(foreign::Family::V4), None);

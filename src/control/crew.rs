@@ -2,11 +2,16 @@
 //!
 //! Invariant: a sleeping worker counts as alive, because it answers a wake-up with a round. Called by `control::live`.
 
+use crate::frame::BATCH;
+use crate::port::afpacket::Profile;
 use crate::port::post::{Order, Post};
 use std::io;
 use std::time::{Duration, Instant};
 
-/// A round takes microseconds; a worker that needs this long for two is stuck.
+/// Rounds that empty a full ring, a batch each.
+const ROUNDS: u64 = 2;
+const _: () = assert!(Profile::LARGE.slots() as usize <= ROUNDS as usize * BATCH);
+/// A round takes microseconds; a worker that needs this long for three is stuck.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// All workers.
@@ -63,15 +68,14 @@ impl Crew {
         Ok(stuck)
     }
 
-    /// Waits until each worker has ended the round in which it is now and begun a later one: from then on none uses what was
-    /// published before this call, and orders given before it are carried out. False if a worker is stuck.
+    /// Waits until each worker has ended its present round and `ROUNDS` more: from then on none uses what was published before
+    /// this call, orders given before it are carried out, and frames that were in the rings are gone. False if one is stuck.
     pub fn grace(&self) -> io::Result<bool> {
         let then: Vec<u64> = self.posts.iter().map(Post::beats).collect();
         self.posts.iter().try_for_each(Post::wake)?;
         let begin = Instant::now();
         for (post, then) in self.posts.iter().zip(then) {
-            // The next beat ends the round in hand, the one after it ends the first that saw everything.
-            while post.beats() < then + 2 {
+            while post.beats() < then + 1 + ROUNDS {
                 if begin.elapsed() > GRACE {
                     return Ok(false);
                 }

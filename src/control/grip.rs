@@ -1,8 +1,9 @@
 //! The hold on forwarding: the guard in the kernel, the workers' lease, and `left`, kept in step.
 //!
 //! Invariant: a frame may be lost while things change, never forwarded twice. So the lease of the workers ends before that of
-//! the guard; what comes to warren is guarded before it is published; and what goes to the kernel is left by the guard only
-//! when no worker uses the older state. Called by `control::live`.
+//! the guard. What comes to warren is guarded first, and published when the rings hold nothing older, which the kernel has
+//! forwarded. What goes to the kernel is published first, and left by the guard when no worker uses the older state. Called by
+//! `control::live`.
 
 use super::crew::Crew;
 use super::guard::{Guard, GuardError};
@@ -55,16 +56,19 @@ impl Grip {
         self.guard.detach(index)
     }
 
-    /// Before `new` is published: guards what comes to warren.
-    pub fn before_publishing(&mut self, new: &Left) -> Result<(), GuardError> {
+    /// Before `new` is published: guards what comes to warren. False if it cannot be published yet, as a worker is stuck.
+    pub fn before_publishing(&mut self, new: &Left, crew: &Crew) -> Result<bool, ChangeError> {
         let new = prefixes(new);
         let come: Vec<IpNet> = self.left.difference(&new).copied().collect();
         if !come.is_empty() {
             self.guard.claim(&come)?;
+            if !crew.grace()? {
+                return Ok(false);
+            }
         }
         self.late = new.difference(&self.left).copied().collect();
         self.left.retain(|prefix| new.contains(prefix));
-        Ok(())
+        Ok(true)
     }
 
     /// Once it is published: leaves to the kernel what goes to it, when every worker knows. Again later if one is stuck.

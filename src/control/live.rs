@@ -5,6 +5,7 @@
 
 mod event;
 mod stop;
+mod take;
 
 use super::choose::{self, Choice, Refusal, Wish};
 use super::crew::Crew;
@@ -14,11 +15,8 @@ use super::guard::foreign::{self, ForeignError, Interface, Watcher};
 use super::netlink::{Family, LinkMsg, Socket};
 use super::rings::{RingError, Taken};
 use super::sync::Mirror;
-use crate::iface::Iface;
 use crate::port::PortError;
-use crate::port::Tx;
-use crate::port::afpacket::{self, Queueing};
-use crate::port::post::{Lease, News, Order};
+use crate::port::post::{Lease, News};
 use crate::port::wait::Waker;
 use crate::stats::MAX_SLOTS;
 use crossbeam_channel::{Receiver, Sender};
@@ -31,8 +29,12 @@ use warren_fib::Prefix;
 const RENEWAL: Duration = Duration::from_millis(200);
 /// How often to look for what announces itself to nobody.
 const LOOK: Duration = Duration::from_secs(1);
+/// How soon to look again once an interface was given back.
+const LOOK_SOON: Duration = Duration::from_millis(50);
 /// Most interfaces that workers send on; the same number is counted separately.
 const WAYS_MAX: usize = MAX_SLOTS;
+/// How often a survey is tried again while interfaces come and go.
+const SURVEYS: usize = 3;
 
 /// Why control cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -111,15 +113,19 @@ pub struct Live {
     watcher: Watcher,
     socket: Socket,
     taken: BTreeMap<u32, Taken>,
+    /// Why an interface that is to be taken could not be.
+    troubles: BTreeMap<u32, String>,
     /// Interfaces that workers can send on.
     ways: BTreeSet<u32>,
     /// Lines that were told and still hold.
     told: BTreeSet<String>,
     /// Families that stay with the kernel.
     kept_families: BTreeSet<Family>,
+    /// What the mirror has gathered waits for a worker.
+    unpublished: bool,
     /// Interfaces are to be looked at again.
     look: bool,
-    looked: Instant,
+    look_due: Instant,
     renewed: Instant,
     stopping: Option<Vec<Sender<()>>>,
 }
@@ -139,11 +145,13 @@ impl Live {
             watcher,
             socket: Socket::open()?,
             taken: BTreeMap::new(),
+            troubles: BTreeMap::new(),
             ways: BTreeSet::new(),
             told: BTreeSet::new(),
             kept_families: BTreeSet::new(),
+            unpublished: false,
             look: true,
-            looked: Instant::now(),
+            look_due: Instant::now(),
             renewed: Instant::now(),
             stopping: None,
         };
@@ -157,7 +165,6 @@ impl Live {
                 return Err(LiveError::Held(link.name.clone()));
             }
         }
-        live.open_ways(&links)?;
         Ok(live)
     }
 
@@ -168,64 +175,44 @@ impl Live {
         })
     }
 
-    /// Opens sending halves on new links for every worker, and takes back those of links that are gone.
-    fn open_ways(&mut self, links: &[LinkMsg]) -> Result<(), LiveError> {
-        let now: BTreeSet<u32> =
-            links.iter().filter(|l| !l.is_loopback()).map(|l| l.index).take(WAYS_MAX).collect();
-        let wake = failed("wake a worker");
-        for &index in now.difference(&self.ways) {
-            let opened: Result<Vec<_>, _> =
-                (0..self.parts.crew.len()).map(|_| afpacket::Tx::open(index, Queueing::Qdisc)).collect();
-            match opened {
-                Ok(halves) => {
-                    let orders = halves.into_iter().map(|tx| Order::Send(index, Box::new(Tx::Packet(tx))));
-                    self.parts.crew.hand_out(orders).map_err(&wake)?;
-                }
-                // It may be gone already; if not, what is to leave by it is counted as lost.
-                Err(error) => (self.parts.say)(&error.to_string()),
-            }
-        }
-        for &index in self.ways.difference(&now) {
-            self.parts.crew.order(|| Order::Forget(index)).map_err(&wake)?;
-        }
-        self.ways = now;
-        Ok(())
-    }
-
     /// Brings what is taken in line with links, findings and the wish.
     fn reconsider(&mut self) -> Result<(), LiveError> {
-        (self.look, self.looked) = (false, Instant::now());
-        let links = self.socket.links()?;
-        self.open_ways(&links)?;
-        let (candidates, refused) = self.candidates(&links);
-        let interfaces: Vec<Interface<'_>> = candidates.iter().map(|l| interface(l)).collect();
-        let findings = foreign::find(&interfaces)?;
-        let choice = choose::choose(&self.parts.wish, &candidates, &findings);
-        self.tell(&choice, &refused);
+        (self.look, self.look_due) = (false, Instant::now() + LOOK);
+        let (choice, links) = self.survey()?;
         let gone: Vec<u32> =
             self.taken.keys().filter(|index| !choice.take.contains_key(index)).copied().collect();
         for index in gone {
             self.give_back(index)?;
         }
         self.leave_families(&choice)?;
-        for (&index, name) in &choice.take {
-            if !self.taken.contains_key(&index) {
-                self.take(index, name)?;
-            }
-        }
+        self.take_all(&choice)?;
+        self.open_ways(&links)?;
         self.mark_taken()?;
-        self.hold()
+        self.hold()?;
+        self.tell(&choice);
+        Ok(())
     }
 
-    /// Writes down in the published state which interfaces are taken.
-    fn mark_taken(&mut self) -> Result<(), LiveError> {
-        let writer = self.parts.mirror.writer();
-        let wrong = |i: &&Iface| i.taken != self.taken.contains_key(&i.index);
-        let wrong: Vec<u32> = writer.draft().ifaces.iter().filter(wrong).map(|i| i.index).collect();
-        for &index in &wrong {
-            writer.update_iface(index, |i| i.taken = !i.taken);
+    /// What to take as things are. As long as it cannot be told what would be bypassed, nothing is taken.
+    fn survey(&mut self) -> Result<(Choice, Vec<LinkMsg>), LiveError> {
+        let (mut last, mut links) = (String::new(), Vec::new());
+        for _ in 0..SURVEYS {
+            links = self.socket.links()?;
+            let (candidates, refused) = self.candidates(&links);
+            let interfaces: Vec<Interface<'_>> = candidates.iter().map(|l| interface(l)).collect();
+            match foreign::find(&interfaces) {
+                Ok(findings) => {
+                    let mut choice = choose::choose(&self.parts.wish, &candidates, &findings);
+                    choice.lines.extend(refused.iter().map(ToString::to_string));
+                    return Ok((choice, links));
+                }
+                // An interface may have gone since the links were listed.
+                Err(error) => last = error.to_string(),
+            }
         }
-        if wrong.is_empty() { Ok(()) } else { self.publish() }
+        let line =
+            format!("everything stays with the kernel, because firewalls cannot be looked for: {last}");
+        Ok((Choice { lines: vec![line], ..Choice::default() }, links))
     }
 
     /// Leaves whole families to the kernel: those that something filters, and those that the mirror cannot carry.
@@ -242,72 +229,26 @@ impl Live {
         self.publish()
     }
 
-    /// Says what stays with the kernel, each line once for as long as it holds.
-    fn tell(&mut self, choice: &Choice, refused: &[Refusal]) {
+    /// Says what the user should know, each line once for as long as it holds.
+    fn tell(&mut self, choice: &Choice) {
         let uncarried = self.parts.mirror.refusals().into_iter().map(|r| match r.family {
             Family::V4 => format!("IPv4 stays with the kernel: {}", r.reason),
             Family::V6 => format!("IPv6 stays with the kernel: {}", r.reason),
         });
-        let refused = refused.iter().map(ToString::to_string);
-        let lines: BTreeSet<String> = choice.kept.iter().cloned().chain(refused).chain(uncarried).collect();
+        let lines: BTreeSet<String> =
+            choice.lines.iter().chain(self.troubles.values()).cloned().chain(uncarried).collect();
         lines.difference(&self.told).for_each(|line| (self.parts.say)(line));
         self.told = lines;
     }
 
-    /// Takes one interface. If others are forwarded already, it follows at once.
-    fn take(&mut self, index: u32, name: &str) -> Result<(), LiveError> {
-        let taken = match Taken::open(index, name, &self.parts.crew) {
-            Ok(taken) => taken,
-            // It may have gone since the links were listed; the next look tells.
-            Err(error) => {
-                (self.parts.say)(&error.to_string());
-                return Ok(());
-            }
-        };
-        self.grip.attach(index)?;
-        let follows = self.grip.holds();
-        if follows {
-            taken.open_gates()?;
-        }
-        self.taken.insert(index, taken);
-        if follows {
-            self.say_forwarding();
-        }
-        Ok(())
-    }
-
-    /// Asks an interface's rings back; the kernel gets it when they are empty.
-    fn give_back(&mut self, index: u32) -> Result<(), LiveError> {
-        if let Some(taken) = self.taken.get_mut(&index) {
-            taken.leave(index, &self.parts.crew).map_err(failed("wake a worker"))?;
-        }
-        Ok(())
-    }
-
-    /// Begins to forward: everything is prepared, so the moment between guard and gates is short.
-    fn hold(&mut self) -> Result<(), LiveError> {
-        let ready = !self.taken.is_empty() && self.taken.values().all(|t| !t.leaving());
-        if self.grip.holds() || !ready || !self.parts.crew.grace().map_err(failed("wake a worker"))? {
-            return Ok(());
-        }
-        self.grip.renew()?;
-        self.renewed = Instant::now();
-        self.taken.values().try_for_each(Taken::open_gates)?;
-        self.parts.crew.roll_call().map_err(failed("wake a worker"))?;
-        self.say_forwarding();
-        Ok(())
-    }
-
-    fn say_forwarding(&self) {
-        let names: Vec<&str> = self.taken.values().map(|t| t.name.as_str()).collect();
-        (self.parts.forwarding)(&names);
-    }
-
-    /// Publishes what the mirror has gathered, in step with the guard.
+    /// Publishes what the mirror has gathered, in step with the guard; later if a worker is stuck.
     fn publish(&mut self) -> Result<(), LiveError> {
-        self.grip.before_publishing(&self.parts.mirror.writer().left())?;
-        self.parts.mirror.publish();
-        self.grip.after_publishing(&self.parts.crew)?;
+        let left = self.parts.mirror.writer().left();
+        self.unpublished = !self.grip.before_publishing(&left, &self.parts.crew)?;
+        if !self.unpublished {
+            self.parts.mirror.publish();
+            self.grip.after_publishing(&self.parts.crew)?;
+        }
         Ok(())
     }
 }

@@ -61,8 +61,8 @@ impl Taken {
     }
 
     /// A ring came back; whether it was the last.
-    pub fn returned(&mut self, rx: Box<Rx>) -> bool {
-        self.back.push(*rx);
+    pub fn returned(&mut self, rx: Rx) -> bool {
+        self.back.push(rx);
         self.out = self.out.saturating_sub(1);
         self.out == 0
     }

@@ -12,12 +12,12 @@ pub mod ip6;
 pub mod l3;
 pub mod observe;
 #[cfg(test)]
-mod testkit;
+pub(crate) mod testkit;
 #[cfg(test)]
 mod tests;
 
 use crate::drop::DropReason;
-use crate::frame::{Frame, Outputs, PktType};
+use crate::frame::{BATCH, Frame, Outputs, PktType};
 use crate::iface::Iface;
 use crate::neigh::{Asks, Hold};
 use crate::stats::{Link, Own, WorkerStats};
@@ -25,7 +25,7 @@ use crate::wire::eth::EthHdr;
 use act::Act;
 use claim::Family;
 use ctx::Env;
-use decision::{Decision, Verdict};
+use decision::{Decision, Verdict, Why};
 use l3::limit::Limits;
 use observe::Observer;
 use std::sync::Arc;
@@ -51,6 +51,9 @@ pub struct Forwarder {
     pub asks: Asks,
     /// What is to be sent.
     pub out: Outputs,
+    /// Frames of the last batch that are the host's, by their place in it: what is delivered locally or is not IP.
+    /// Filled in [`Scope::Whole`] only; with a kernel behind, the kernel has them.
+    pub local: Vec<u16>,
     /// Whose frames these are.
     pub scope: Scope,
     /// Leave nothing to the fast path: for `explain` and for comparing both.
@@ -72,14 +75,15 @@ impl Forwarder {
             hold: Hold::new(),
             asks: Asks::new(1024),
             out: Outputs::new(OUTPUTS, SCRATCH),
+            local: Vec::with_capacity(BATCH),
             scope,
             full_only: false,
             copy: Vec::with_capacity(1 << 16),
         }
     }
 
-    /// What `act` needs, borrowed from here.
-    fn act<'a, 'w, O: Observer>(&'w mut self, env: Env<'a>, observer: &'w mut O) -> Act<'a, 'w, O> {
+    /// What acting needs, borrowed from here: for the stages of this floor, and for a host that answers for itself.
+    pub fn act<'a, 'w, O: Observer>(&'w mut self, env: Env<'a>, observer: &'w mut O) -> Act<'a, 'w, O> {
         Act {
             env,
             stats: &self.stats,
@@ -91,10 +95,13 @@ impl Forwarder {
         }
     }
 
-    /// Decides and acts for a batch of frames, in order. What is to be sent is in `out` then.
+    /// Decides and acts for a batch of frames, in order. What is to be sent is in `out` then, what is for the host in
+    /// `local`.
     pub fn batch<'a, O: Observer>(&mut self, env: Env<'a>, frames: &mut [Frame<'_>], observer: &mut O) {
+        self.local.clear();
         for (index, frame) in frames.iter_mut().enumerate() {
             let Some(iif) = env.state.ifaces.get(frame.meta.iif) else { continue };
+            observer.frame(index as u16);
             self.frame(env, index as u16, frame, iif, observer);
         }
     }
@@ -116,7 +123,12 @@ impl Forwarder {
         };
         let family = match family {
             Ok(family) => family,
-            Err(why) => return self.act(env, observer).finish(index, frame, iif, Verdict::Kernel(why)),
+            Err(why) => {
+                if scope == Scope::Whole && why == Why::NotIp && frame.meta.pkt_type != PktType::OtherHost {
+                    self.local.push(index);
+                }
+                return self.act(env, observer).finish(index, frame, iif, Verdict::Kernel(why));
+            }
         };
         if frame.meta.pkt_type == PktType::OtherHost {
             self.stats.link(Link::RxOtherhostDropped, iif.slot, 1);
@@ -135,6 +147,9 @@ impl Forwarder {
         self.stats.own(Own::FullPackets, 1);
         let meta = frame.meta;
         let decision = decide(env, iif, family, packet, meta, observer);
+        if scope == Scope::Whole && decision.verdict == Verdict::Local {
+            self.local.push(index);
+        }
         self.act(env, observer).perform(index, frame, iif, &decision);
     }
 }

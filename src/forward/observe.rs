@@ -19,6 +19,8 @@ pub struct Step<'s> {
 
 /// Watches one packet go through the full path. All methods do nothing unless overridden, and cost nothing then.
 pub trait Observer {
+    /// A frame comes to its turn: its place in the batch. Called for those of the fast path, too.
+    fn frame(&mut self, _index: u16) {}
     /// A check was made; `ok` says whether the packet passed.
     fn check(&mut self, _reason: DropReason, _ok: bool) {}
     /// A step was taken.
@@ -36,6 +38,9 @@ pub struct Unobserved;
 impl Observer for Unobserved {}
 
 impl<O: Observer> Observer for &mut O {
+    fn frame(&mut self, index: u16) {
+        (**self).frame(index);
+    }
     fn check(&mut self, reason: DropReason, ok: bool) {
         (**self).check(reason, ok);
     }

@@ -1,4 +1,4 @@
-//! A small router for the unit tests of this floor: p0 and p1 with both families, a few routes, known neighbours.
+//! A small router for the unit tests of this floor and of `host`: p0 and p1 with both families, a few routes, known neighbours.
 
 use super::claim::Family;
 use super::ctx::Env;
@@ -31,7 +31,7 @@ pub fn mac(index: u32) -> [u8; 6] {
 
 pub struct Bench {
     pub writer: Writer,
-    shared: Arc<Shared>,
+    pub shared: Arc<Shared>,
     pub forwarder: Forwarder,
     pub now: u64,
 }

@@ -14,6 +14,7 @@ pub mod tap;
 #[cfg(test)]
 mod testnet;
 pub mod wait;
+pub mod watch;
 
 use crate::frame::{Batch, Meta, Offload, PktType};
 use rustix::fd::BorrowedFd;

@@ -1,8 +1,8 @@
 //! What passes between the control thread and a worker: orders, news, a wake-up, a heartbeat, and the lease.
 //!
 //! `worker` and `control` know nothing of each other; whoever starts them makes [`pairs`] of ends.
-//! Invariant: a worker's heartbeat grows before it reads orders and state, so two beats after a publication or an
-//! order nothing older is in use, and the order has been carried out as far as one round goes.
+//! Invariant: a worker's heartbeat grows before it reads orders and state, so at the next beat but one after a publication or
+//! an order nothing older is in use, and the order has been carried out as far as one round goes.
 
 use super::wait::Waker;
 use super::{PortError, Rx, Tx};

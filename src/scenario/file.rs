@@ -86,7 +86,7 @@ pub enum Value {
 pub struct Link {
     /// Name; all else has defaults.
     pub name: String,
-    /// Hardware address; default 02:00:00:00:00:<index>.
+    /// Hardware address; default 02:00:00:00:00:INDEX.
     pub mac: Option<String>,
     /// MTU in bytes; default 1500.
     pub mtu: Option<u32>,

@@ -64,38 +64,32 @@ impl Loader<'_> {
 
     /// What links get without being asked: loopback addresses, link-local addresses, the route of groups.
     /// Linux: init_loopback, addrconf_dev_config.
-    pub(super) fn without_addresses(&mut self) {
-        let links: Vec<_> = self.writer.draft().ifaces.iter().map(|i| (i.index, i.mac, i.mtu)).collect();
-        for (index, mac, mtu) in links {
-            if mtu < ip6::MIN_MTU {
-                // RFC 8200 5: no IPv6 here; what arrives is discarded as if it were switched off.
+    pub(super) fn unasked(&mut self) -> Result<(), String> {
+        let links: Vec<_> = self.writer.draft().ifaces.iter().cloned().collect();
+        for link in links {
+            let index = link.index;
+            // RFC 8200 5: below 1280 there is no IPv6; what arrives is discarded as if it were switched off.
+            let too_small = link.mtu < ip6::MIN_MTU;
+            if too_small {
                 self.writer.update_iface(index, |i| i.conf6.disable_ipv6 = 1);
             }
-            let conf = self.writer.draft().ifaces.get(index).map(|i| i.conf6).unwrap_or_default();
-            let mut wanted = Vec::new();
+            let ipv6 = !too_small && link.conf6.disable_ipv6 == 0;
             if index == LO {
-                wanted.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
-            }
-            if conf.disable_ipv6 == 0 && index == LO {
-                wanted.push(IpAddr::V6(Ipv6Addr::LOCALHOST));
-            } else if conf.disable_ipv6 == 0 {
-                let group = self.writer.draft().ifaces.get(index).and_then(derive::multicast6);
-                let _ = group.map(|route| self.writer.insert6(route, Place::New));
-                if conf.addr_gen_mode == 0 {
-                    wanted.push(IpAddr::V6(ip6::link_local_from_mac(mac)));
+                self.add(index, net(Ipv4Addr::LOCALHOST, 8)?, &[], None)?;
+                if ipv6 {
+                    let itself = net(Ipv6Addr::LOCALHOST, 128)?;
+                    self.add(index, itself, &["noprefixroute".to_owned()], None)?;
+                }
+            } else if ipv6 {
+                if let Some(groups) = derive::multicast6(&link) {
+                    self.writer.insert6(groups, Place::New).map_err(|e| e.to_string())?;
+                }
+                if link.conf6.addr_gen_mode == 0 {
+                    self.add(index, net(ip6::link_local_from_mac(link.mac), 64)?, &[], None)?;
                 }
             }
-            for addr in wanted {
-                let len = match addr {
-                    IpAddr::V4(_) => 8,
-                    IpAddr::V6(a) if a.is_loopback() => 128,
-                    IpAddr::V6(_) => 64,
-                };
-                // These are the first of their links, so nothing can speak against them.
-                let flags = if len == 128 { &["noprefixroute".to_owned()][..] } else { &[] };
-                let _ = IpNet::new(addr, len).map(|net| self.add(index, net, flags, None));
-            }
         }
+        Ok(())
     }
 
     pub(super) fn address(&mut self, entry: &Address) -> Result<(), String> {
@@ -183,4 +177,8 @@ impl Loader<'_> {
         }
         while self.writer.withdraw(4096) {}
     }
+}
+
+fn net(addr: impl Into<IpAddr>, len: u8) -> Result<IpNet, String> {
+    IpNet::new(addr.into(), len).map_err(|e| e.to_string())
 }

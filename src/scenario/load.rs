@@ -82,7 +82,7 @@ impl Loader<'_> {
             on.map_err(|why| meaning(path, why))?;
         }
         self.sysctls(s, &mut neigh, |stage| stage != Stage::Default)?;
-        self.without_addresses();
+        self.unasked().map_err(|why| meaning(path, why))?;
         each(path, "address", &s.address, |e| e.prefix.to_string(), |e| self.address(e))?;
         self.groups();
         each(path, "neighbour", &s.neighbour, |e| e.to.to_string(), |e| self.neighbour(e))?;
@@ -116,10 +116,10 @@ impl Loader<'_> {
     fn neighbour(&mut self, entry: &Neighbour) -> Result<(), String> {
         let index = self.index(&entry.dev)?;
         if entry.proxy == Some(true) {
-            // Answering for others is the host's business; forwarding only looks at those of IPv6.
-            if let IpAddr::V6(to) = entry.to {
-                self.writer.update_iface(index, |i| i.proxies6.push(to));
-            }
+            self.writer.update_iface(index, |i| match entry.to {
+                IpAddr::V4(to) => i.proxies4.push(to),
+                IpAddr::V6(to) => i.proxies6.push(to),
+            });
             return Ok(());
         }
         let lladdr = entry.lladdr.as_deref().map(parse_mac).transpose().map_err(|e| e.to_string())?;

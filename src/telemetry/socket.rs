@@ -1,10 +1,12 @@
-//! The control socket: one for each network namespace, for root only, a line of JSON each way.
+//! The control socket: one for each network namespace, for root only, a line of JSON each way, and perhaps a capture.
 //!
 //! Invariant: whoever holds the lock beside it is the one warren of the namespace; so what a dead one left is replaced. A
 //! request is bounded in length and time, and one is answered at a time. Nothing listens on the network.
 
+use super::capture;
 use super::show::Topic;
 use super::table::Table;
+use crate::port::watch::Capture;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -22,7 +24,7 @@ const REQUEST_MAX: u64 = 4096;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What can be asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Request {
     /// A page of a table.
@@ -32,6 +34,11 @@ pub enum Request {
         /// Rows to leave out.
         #[serde(default)]
         from: usize,
+    },
+    /// What passes through an interface, as pcapng behind the answer until the client shuts down its side.
+    Capture {
+        /// Its name.
+        interface: String,
     },
     /// Let the kernel forward again, and end. Answered when it does.
     Stop,
@@ -43,10 +50,21 @@ pub enum Request {
 pub enum Answer {
     /// A page.
     Table(Table),
+    /// A capture follows.
+    Capturing,
     /// The kernel forwards.
     Stopped,
     /// One line.
     Error(String),
+}
+
+/// What the server makes of a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// One line.
+    Line(Answer),
+    /// A line, then this capture of the interface with this name.
+    Capture(Capture, String),
 }
 
 /// Why the socket cannot be used.
@@ -113,7 +131,7 @@ impl Place {
     }
 
     /// Answers requests by `answer` until the process ends.
-    pub fn serve(&self, answer: impl Fn(Request) -> Answer + Send + 'static) -> Result<(), SocketError> {
+    pub fn serve(&self, answer: impl Fn(Request) -> Reply + Send + 'static) -> Result<(), SocketError> {
         let path = &self.path;
         match fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -126,7 +144,7 @@ impl Place {
         let serve = move || {
             for stream in listener.incoming().flatten() {
                 // A client that goes away or sends nonsense is its own affair.
-                let _ = one(&stream, &answer);
+                let _ = one(stream, &answer);
             }
         };
         let spawned = std::thread::Builder::new().name("warren-socket".into()).spawn(serve);
@@ -140,17 +158,25 @@ impl Drop for Place {
     }
 }
 
-/// Reads one request and answers it.
-fn one(stream: &UnixStream, answer: impl Fn(Request) -> Answer) -> io::Result<()> {
+/// Reads one request and answers it. A capture goes on on a thread of its own.
+fn one(stream: UnixStream, answer: impl Fn(Request) -> Reply) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
-    BufReader::new(stream.take(REQUEST_MAX)).read_line(&mut line)?;
-    let answer = match serde_json::from_str(&line) {
+    BufReader::new((&stream).take(REQUEST_MAX)).read_line(&mut line)?;
+    let reply = match serde_json::from_str(&line) {
         Ok(request) => answer(request),
-        Err(error) => Answer::Error(format!("not a request: {error}")),
+        Err(error) => Reply::Line(Answer::Error(format!("not a request: {error}"))),
     };
-    send(stream, &answer)
+    match reply {
+        Reply::Line(answer) => send(&stream, &answer),
+        Reply::Capture(capture, name) => {
+            send(&stream, &Answer::Capturing)?;
+            // A client that goes away ends its capture, and that is all.
+            let serve = move || drop(capture::serve(&capture, &name, &stream));
+            std::thread::Builder::new().name("warren-capture".into()).spawn(serve).map(drop)
+        }
+    }
 }
 
 fn send(mut stream: &UnixStream, value: &impl Serialize) -> io::Result<()> {
@@ -160,7 +186,12 @@ fn send(mut stream: &UnixStream, value: &impl Serialize) -> io::Result<()> {
 }
 
 /// Asks the warren of this thread's namespace.
-pub fn ask(request: Request) -> Result<Answer, SocketError> {
+pub fn ask(request: &Request) -> Result<Answer, SocketError> {
+    open(request).map(|(answer, _)| answer)
+}
+
+/// Asks, and keeps the line open for what follows the answer.
+pub fn open(request: &Request) -> Result<(Answer, BufReader<UnixStream>), SocketError> {
     let path = path()?;
     let stream = match UnixStream::connect(&path) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
@@ -169,12 +200,12 @@ pub fn ask(request: Request) -> Result<Answer, SocketError> {
         result => result.map_err(failed(&path, "connect"))?,
     };
     stream.set_read_timeout(Some(2 * PATIENCE)).map_err(failed(&path, "set a timeout"))?;
-    send(&stream, &request).map_err(failed(&path, "send a request"))?;
-    let mut line = String::new();
-    BufReader::new(&stream).read_line(&mut line).map_err(failed(&path, "read the answer"))?;
+    send(&stream, request).map_err(failed(&path, "send a request"))?;
+    let (mut line, mut stream) = (String::new(), BufReader::new(stream));
+    stream.read_line(&mut line).map_err(failed(&path, "read the answer"))?;
     match serde_json::from_str(&line) {
         Ok(Answer::Error(error)) => Err(SocketError::Answer(error)),
-        Ok(answer) => Ok(answer),
+        Ok(answer) => Ok((answer, stream)),
         Err(error) => Err(SocketError::Answer(format!("{error} (is it of another version?)"))),
     }
 }
@@ -199,7 +230,7 @@ mod tests {
         let (server, mut client) = UnixStream::pair().unwrap();
         std::thread::scope(|s| {
             s.spawn(move || {
-                let _ = one(&server, |request| Answer::Error(format!("{request:?}")));
+                let _ = one(server, |request| Reply::Line(Answer::Error(format!("{request:?}"))));
             });
             let _ = client.write_all(sent);
             let mut line = String::new();

@@ -4,6 +4,7 @@
 //! go back to it. Every frame that is not sent on is counted. `forward/` decides and knows no ports; here both meet.
 
 mod port;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod ways;
@@ -13,6 +14,7 @@ use crate::forward::ctx::Env;
 use crate::forward::observe::Unobserved;
 use crate::port::post::{Desk, News, Order};
 use crate::port::wait::{Idle, wait};
+use crate::port::watch::Watch;
 use crate::state::{Shared, State};
 use port::Port;
 use rustix::time::{ClockId, clock_gettime};
@@ -30,6 +32,7 @@ pub struct Worker {
     reader: Reader,
     forwarder: Forwarder,
     desk: Desk,
+    watch: Watch,
     ports: Vec<Port>,
     ways: Ways,
     stopping: bool,
@@ -68,13 +71,20 @@ impl Now {
 }
 
 impl Worker {
-    /// A worker without ports. Fails if the tables have no room for one more reader.
-    pub fn new(shared: &Arc<Shared>, forwarder: Forwarder, desk: Desk) -> Result<Worker, FibError> {
+    /// A worker without ports, which shows its frames to who captures by `watch`. Fails if the tables have no room for
+    /// one more reader.
+    pub fn new(
+        shared: &Arc<Shared>,
+        forwarder: Forwarder,
+        desk: Desk,
+        watch: Watch,
+    ) -> Result<Worker, FibError> {
         Ok(Worker {
             shared: Arc::clone(shared),
             reader: shared.fib.reader()?,
             forwarder,
             desk,
+            watch,
             ports: Vec::new(),
             ways: Ways::default(),
             stopping: false,
@@ -110,16 +120,16 @@ impl Worker {
     fn round(&mut self) -> Round {
         self.desk.beat();
         let ordered = self.take_orders();
-        let Worker { reader, shared, forwarder, desk, ports, ways, .. } = self;
+        let Worker { reader, shared, forwarder, desk, ports, ways, watch, .. } = self;
         let (view, state) = (reader.pin(), shared.state.load());
         let now = Now::read();
         if ordered && !forwarder.hold.is_empty() {
             forwarder.held(now.env(&view, &state), &mut Unobserved);
-            ways.send(forwarder, &[], &state);
+            ways.send(forwarder, &[], &state, watch);
         }
         let mut frames = 0;
         for port in ports.iter_mut() {
-            frames += port.forward(&view, &state, forwarder, ways, &desk.lease);
+            frames += port.forward(&view, &state, forwarder, ways, &desk.lease, watch);
         }
         for ask in forwarder.asks.drain() {
             // No room means that control is behind; the next packet wishes again.

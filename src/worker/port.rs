@@ -1,11 +1,12 @@
 //! A port that a worker receives from, from the order to the return. Called by `worker` only.
 
-use super::Now;
 use super::ways::Ways;
+use super::{Now, seen};
 use crate::forward::Forwarder;
 use crate::forward::observe::Unobserved;
 use crate::frame::Batch;
 use crate::port::post::Lease;
+use crate::port::watch::Watch;
 use crate::port::{PortError, Rx, Statistics};
 use crate::state::State;
 use crate::stats::{Link, Own, WorkerStats};
@@ -66,6 +67,7 @@ impl Port {
         forwarder: &mut Forwarder,
         ways: &mut Ways,
         lease: &Lease,
+        watch: &Watch,
     ) -> usize {
         let mut batch = Batch::new();
         let received = match self.rx.receive(&mut batch) {
@@ -89,8 +91,11 @@ impl Port {
         // Anything later the kernel may have forwarded, so it must go unread.
         let now = Now::read();
         if lease.holds(now.mono) {
-            forwarder.batch(now.env(view, state), &mut batch, &mut Unobserved);
-            ways.send(forwarder, &batch, state);
+            match watch.of(self.index) {
+                None => forwarder.batch(now.env(view, state), &mut batch, &mut Unobserved),
+                Some(session) => seen::batch(&session, forwarder, now.env(view, state), &mut batch),
+            }
+            ways.send(forwarder, &batch, state, watch);
         } else {
             forwarder.stats.own(Own::LapsedFrames, received as u64);
         }

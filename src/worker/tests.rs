@@ -25,6 +25,7 @@ struct Router {
     news: Receiver<News>,
     lease: Lease,
     stats: Arc<WorkerStats>,
+    watch: Watch,
 }
 
 fn mac(index: u32) -> [u8; 6] {
@@ -58,8 +59,9 @@ fn router() -> Router {
     let (mut posts, mut desks, news) = pairs(1, &lease, &control).unwrap();
     let forwarder = Forwarder::new(Arc::new(Limits::new(64, 1)), Scope::Split);
     let stats = Arc::clone(&forwarder.stats);
-    let worker = Worker::new(&shared, forwarder, desks.pop().unwrap()).unwrap();
-    Router { worker, writer, post: posts.pop().unwrap(), news, lease, stats }
+    let watch = Watch::default();
+    let worker = Worker::new(&shared, forwarder, desks.pop().unwrap(), watch.clone()).unwrap();
+    Router { worker, writer, post: posts.pop().unwrap(), news, lease, stats, watch }
 }
 
 /// A UDP packet from 10.0.2.1 with a TTL of 64, in a frame to p2.
@@ -176,4 +178,33 @@ fn ports_go_back_empty_and_stop_ends_the_work() {
     assert_eq!(r.stats.snapshot().mib(Mib::IpForwDatagrams), 300, "all that was in the ring");
     let back: Vec<_> = r.news.try_iter().collect();
     assert!(matches!(back[..], [News::Returned(2, _, None)]), "{back:?}");
+}
+
+#[test]
+fn who_captures_sees_frames_as_they_came_and_what_became_of_them() {
+    use crate::drop::DropReason;
+    use crate::port::capture::Direction;
+    let mut r = router();
+    let to = Ipv4Addr::new(10, 0, 3, 1);
+    let mut late = frame(to);
+    late[22] = 1; // a TTL of 1, with a checksum to match
+    late[24] = late[24].wrapping_add(63);
+    let mut foreign = frame(to);
+    foreign[5] = 0x77;
+    let capture = r.watch.open(2).unwrap();
+    r.order([sending(), receiving(&[frame(to), late.clone(), foreign])]);
+    r.worker.round();
+    let seen: Vec<_> = capture.frames.try_iter().collect();
+    let came: Vec<_> = seen.iter().map(|s| (s.direction, s.dropped, &s.bytes)).collect();
+    let (first, second) = (frame(to), late);
+    let expect = [(Direction::In, None, &first), (Direction::In, Some(DropReason::V4Ttl), &second)];
+    assert_eq!(came[..2], expect, "as received; the frame for another host is the kernel's");
+    assert_eq!(came.len(), 2, "what leaves by p3 is not asked for, and no route leads back by p2");
+    drop(capture);
+    let capture = r.watch.open(3).unwrap();
+    r.order([receiving(&[frame(to)])]);
+    r.worker.round();
+    let seen: Vec<_> = capture.frames.try_iter().collect();
+    assert_eq!(seen.len(), 1);
+    assert_eq!((seen[0].direction, seen[0].bytes[22]), (Direction::Out, 63));
 }

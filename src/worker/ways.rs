@@ -2,9 +2,11 @@
 //!
 //! Called by `worker` only. What has no way out is lost, and counted like what the kernel refuses to send.
 
+use super::seen;
 use crate::forward::Forwarder;
 use crate::frame::Frame;
 use crate::port::Tx;
+use crate::port::watch::Watch;
 use crate::state::State;
 use crate::stats::{Link, Own};
 use ahash::AHashMap;
@@ -30,7 +32,13 @@ impl Ways {
     }
 
     /// Sends the outputs, in their order on each interface, and forgets them. O(outputs x interfaces they leave by).
-    pub(super) fn send(&mut self, forwarder: &mut Forwarder, batch: &[Frame<'_>], state: &State) {
+    pub(super) fn send(
+        &mut self,
+        forwarder: &mut Forwarder,
+        batch: &[Frame<'_>],
+        state: &State,
+        watch: &Watch,
+    ) {
         let Forwarder { out, stats, .. } = forwarder;
         self.oifs.clear();
         for output in out.iter() {
@@ -39,10 +47,14 @@ impl Ways {
             }
         }
         for &oif in &self.oifs {
-            let outputs = out.iter().filter(|o| o.oif == oif);
+            let outputs = || out.iter().filter(|o| o.oif == oif);
+            if let Some(session) = watch.of(oif) {
+                let frames = outputs().map(|o| out.bytes(o, batch));
+                seen::sent(&session, stats, frames);
+            }
             let lost = match self.halves.get_mut(&oif) {
-                Some(tx) => tx.send(outputs.map(|o| (out.bytes(o, batch), &o.offload))).lost().into(),
-                None => outputs.count() as u64,
+                Some(tx) => tx.send(outputs().map(|o| (out.bytes(o, batch), &o.offload))).lost().into(),
+                None => outputs().count() as u64,
             };
             if lost > 0 {
                 stats.own(Own::TxFailed, lost);

@@ -40,14 +40,34 @@ case.ip4(flags="MF", ttl=1)
 case.ip4(icmp4(3), proto=1, flags="MF", ttl=1)
 case.ip4(icmp4(3), proto=1, dst="172.16.0.1")
 
-case = Case("ip6-no-return", "Without a way back to the source no error is sent, and the attempt is counted.")
-case.ip6(src="2001:db8:eeee::1", hlim=1)
-case.ip6(src="2001:db8:eeee::1", dst="2001:db8:ffff::1")
-case.ip6(src="::ffff:10.9.9.9", hlim=1)
+dead6 = route("2001:db8:e0::/48", type="blackhole") + route("2001:db8:e1::/48", type="unreachable")
+dead6 += route("2001:db8:e2::/48", type="prohibit") + route("2001:db8:e3::/48", type="throw")
+dead4 = route("10.20.0.0/16", type="blackhole") + route("10.21.0.0/16", type="unreachable")
+dead4 += route("10.22.0.0/16", type="prohibit") + route("10.23.0.0/16", type="throw")
 
-case = Case("ip4-no-return", "Without a way back to the source no error is sent.")
-case.ip4(src="172.31.0.1", ttl=1)
-case.ip4(src="172.31.0.1", dst="172.16.0.1")
+case = Case("ip6-no-return", "Without a way back to the source no error is sent, and the attempt is counted.", router(dead6, mtu=1400))
+for src in ("2001:db8:eeee::1", "2001:db8:e0::1", "2001:db8:e1::1", "2001:db8:e2::1", "2001:db8:e3::1", "::ffff:10.9.9.9"):
+    case.ip6(src=src, hlim=1)
+    case.ip6(src=src, dst="2001:db8:ffff::1")
+    # Packet Too Big is not limited, so it fails elsewhere.
+    case.ip6(udp(1460), src=src)
+
+case = Case("ip4-no-return", "Without a way back to the source no error is sent.", router(dead4, mtu=1400))
+for src in ("172.31.0.1", "10.20.0.1", "10.21.0.1", "10.22.0.1", "10.23.0.1"):
+    case.ip4(src=src, ttl=1)
+    case.ip4(src=src, dst="172.16.0.1")
+    case.ip4(udp(1480), src=src, flags="DF")
+
+only_ours = route("2001:db8:c5::/48", from_="2001:db8:1::/64", via="2001:db8:1::1", dev="p0") + route("2001:db8:c6::/48", from_="2001:db8:2::/64", via="2001:db8:1::1", dev="p0")
+case = Case("ip6-error-source-route", "A way back for some sources only serves an error that speaks from one of those.", router(only_ours))
+case.ip6(src="2001:db8:c5::1", hlim=1)
+case.ip6(src="2001:db8:c6::1", hlim=1)
+
+# An error about a packet to :: by another interface makes the kernel count a route that it does not miss.
+case = Case("ip6-error-looked-up-twice", "The kernel looks up the way of an error twice, and counts a failure of the second time though the error is sent.")
+case.ip6(dst="::")
+case.ip6(dst="::", src="2001:db8:a2::7")
+case.ip6(dst="2001:db8:ffff::1", src="2001:db8:a2::8")
 
 # The way back leaves by p2, so the interface that the packet came by and the one that answers differ.
 detour6 = route("2001:db8:c1::/48", via="2001:db8:3::1", dev="p2")

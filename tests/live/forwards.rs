@@ -128,3 +128,21 @@ fn tcp_crosses_with_all_offloads_in_both_families() {
     let mean = r0["rx_bytes"].as_u64().unwrap() / r0["rx_packets"].as_u64().unwrap();
     assert!(mean > 3000, "super-frames were carried: {mean} bytes a frame");
 }
+
+#[test]
+fn long_tables_come_in_pages() {
+    let lab = Lab::new("pages");
+    let batch: String =
+        (0..10_000).map(|i| format!("route add 10.{}.{}.0/24 via {B4}\n", 128 + i / 256, i % 256)).collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), batch).unwrap();
+    run(&lab.r, &format!("ip -batch {}", file.path().display()));
+    let _warren = lab.warren("");
+    let routes = lab.shown("routes");
+    let mine = routes.iter().filter(|row| row["nexthops"][0] == format!("via {B4} dev r1"));
+    let mut distinct: Vec<String> = mine.map(|row| row["dst"].to_string()).collect();
+    distinct.sort();
+    distinct.dedup();
+    assert_eq!(distinct.len(), 10_000);
+    assert!(lab.row("sync", "what", "routes4").unwrap()["value"].as_u64().unwrap() > 10_000);
+}

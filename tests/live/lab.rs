@@ -123,22 +123,23 @@ impl Lab {
 pub(crate) struct Warren {
     pub(crate) child: Child,
     lines: Receiver<String>,
-    /// All that it printed so far.
-    pub(crate) said: Vec<String>,
+    /// What it printed and nobody waited for.
+    said: Vec<String>,
 }
 
 impl Warren {
-    /// Waits for a line that holds `text`.
-    pub(crate) fn wait_for(&mut self, text: &str) {
+    /// Waits for a line that holds `text`, takes it away and gives it. (Lines of its two streams come in any order.)
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
         let end = Instant::now() + Duration::from_secs(20);
-        while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            let found = line.contains(text);
-            self.said.push(line);
-            if found {
-                return;
+        loop {
+            if let Some(at) = self.said.iter().position(|line| line.contains(text)) {
+                return self.said.remove(at);
+            }
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.said.push(line),
+                Err(_) => panic!("warren never said {text:?}; it said {:#?}", self.said),
             }
         }
-        panic!("warren never said {text:?}; it said {:#?}", self.said);
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {

@@ -49,10 +49,10 @@ fn a_firewall_keeps_its_traffic_with_the_kernel() {
     run(&lab.r, "nft add chain inet wall guards { type filter hook forward priority 0 ; }");
     run(&lab.r, "nft add rule inet wall guards ip6 daddr 2001:db8:2::/64 drop");
     let mut warren = lab.start("run r0 r1");
-    warren.wait_for(
+    let line = warren.wait_for(
         "everything stays with the kernel: nftables chain inet wall guards (hook forward, 1 rules)",
     );
-    assert!(warren.said.last().unwrap().contains("--bypass firewall"), "{:?}", warren.said);
+    assert!(line.contains("--bypass firewall"), "{line}");
     lab.ping(1, B4);
     lab.no_ping(1, B6);
     assert_eq!(lab.kernel_forwarded()[0], 2, "the kernel forwards");
@@ -91,4 +91,13 @@ fn an_interface_that_goes_is_missed_and_taken_again_when_it_comes() {
     warren.wait_for("forwarding on r0 r1");
     lab.ping(3, B4);
     assert_eq!(lab.kernel_forwarded(), [0, 0]);
+}
+
+#[test]
+fn frames_that_will_be_lost_are_announced_with_the_cure() {
+    let lab = Lab::new("big");
+    run(&lab.r, "ip link set r0 gro_max_size 200000");
+    let mut warren = lab.start("run r0 r1");
+    warren.wait_for("cure: `ip link set r0 gro_max_size 65536");
+    warren.wait_for("forwarding on r0 r1");
 }

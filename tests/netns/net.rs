@@ -52,31 +52,33 @@ impl Lab {
         self.warren.as_ref().map(|warren| warren.counters(&self.net.router).unwrap())
     }
 
+    /// What warren forwarded so far, and what the router's kernel did.
+    pub(crate) fn forwarded(&self) -> (Forwarded, Forwarded) {
+        let router = &self.net.router;
+        let warren = self.warren.as_ref().map(|warren| Forwarded::by_warren(warren, router).unwrap());
+        (warren.unwrap_or_default(), Forwarded::by_kernel(router).unwrap())
+    }
+
     /// Does `body` and demands that warren forwarded as many packets as the hosts counted meanwhile, and the kernel none.
-    /// `arrivals` names the hosts' counters of what comes by way of the router, added up; a packet that the router
-    /// answers or drops must not be among them.
+    /// `hosts` names the counters that count each packet once where it arrives, or where the answer to one starts; a
+    /// packet that the router answers or drops must not be among them.
     #[track_caller]
-    pub(crate) fn forwards<T>(&self, arrivals: &[(&Namespace, &str)], body: impl FnOnce() -> T) -> T {
-        let hosts = || -> u64 { arrivals.iter().map(|(space, counter)| counters(space)[*counter]).sum() };
-        let router = || {
-            let warren = self.warren.as_ref().expect("warren was started");
-            let warren = Forwarded::by_warren(warren, &self.net.router).unwrap();
-            (warren, Forwarded::by_kernel(&self.net.router).unwrap())
-        };
-        let (hosts_before, (warren_before, kernel_before)) = (hosts(), router());
+    pub(crate) fn forwards<T>(&self, hosts: &[(&Namespace, &str)], body: impl FnOnce() -> T) -> T {
+        let seen = || -> u64 { hosts.iter().map(|(space, counter)| counters(space)[*counter]).sum() };
+        let (seen_before, (warren_before, kernel_before)) = (seen(), self.forwarded());
         let value = body();
         // What the last command sent may still be on its way, and a worker's counters follow its batch.
         let begin = Instant::now();
         loop {
-            let arrived = hosts() - hosts_before;
-            let (warren, kernel) = router();
-            let forwarded = warren - warren_before;
-            assert_eq!(kernel - kernel_before, Forwarded::default(), "the kernel forwarded too");
-            if arrived > 0 && forwarded.v4 + forwarded.v6 == arrived {
+            let seen = seen() - seen_before;
+            let (warren, kernel) = self.forwarded();
+            let warren = warren - warren_before;
+            assert_eq!(kernel, kernel_before, "the kernel forwarded too");
+            if seen > 0 && warren.v4 + warren.v6 == seen {
                 return value;
             }
             let late = begin.elapsed() > Duration::from_secs(2);
-            assert!(!late, "warren forwarded {forwarded} packets, the hosts counted {arrived}");
+            assert!(!late, "warren forwarded {warren} packets, the hosts counted {seen}");
             sleep(Duration::from_millis(20));
         }
     }

@@ -49,7 +49,11 @@ fn beside_the_kernel() {
     let measure = |lab: &Lab| Family::BOTH.map(|family| (idle_ping(lab, family), rate(lab, family)));
     let kernel = measure(&lab);
     lab.start(&ROUTER_LINKS);
+    let (_, before) = lab.forwarded();
     let warren = measure(&lab);
+    let (forwarded, after) = lab.forwarded();
+    assert_eq!(after, before, "the kernel forwarded too");
+    assert!(forwarded.v4 > 0 && forwarded.v6 > 0, "warren forwarded {forwarded} packets");
     for (router, figures) in [("kernel", kernel), ("warren", warren)] {
         for (family, (rtt, (sent, received))) in Family::BOTH.into_iter().zip(figures) {
             println!(

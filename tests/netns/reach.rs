@@ -1,5 +1,6 @@
 //! ping, traceroute and tracepath through warren.
 
+use warren::cli::demo::forwarded::Forwarded;
 use warren::cli::demo::net::{A, B, SMALL_MTU};
 use warren::control::netlink::Family;
 
@@ -61,31 +62,57 @@ fn the_router_cuts_what_may_be_cut() {
     assert_eq!(pieces() - before, 10, "two pieces of each request");
 }
 
-#[test]
-fn traceroute_names_the_router() {
-    let lab = Lab::warren("traceroute");
-    for family in Family::BOTH {
-        for method in ["", "-I", "-T"] {
-            let text = run(&lab.net.a, &format!("traceroute -n -q 1 -w 2 -m 5 {method} {}", B.host(family)));
-            let hops: Vec<Option<&str>> =
-                text.lines().skip(1).map(|line| line.split_whitespace().nth(1)).collect();
-            let (router, host) = (A.router(family).to_string(), B.host(family).to_string());
-            assert_eq!(hops, [Some(router.as_str()), Some(host.as_str())], "{method}: {text}");
-        }
+/// How the hosts' counters of datagrams to a closed port are called, and of what is sent in answer.
+fn closed_ports(family: Family) -> [&'static str; 2] {
+    match family {
+        Family::V4 => ["UdpNoPorts", "IcmpOutDestUnreachs"],
+        Family::V6 => ["Udp6NoPorts", "Icmp6OutDestUnreachs"],
     }
 }
 
 #[test]
-fn tracepath_finds_the_smaller_mtu() {
-    let lab = Lab::warren("tracepath");
+fn traceroute_names_the_router() {
+    let lab = Lab::warren("traceroute");
+    let (a, b) = (&lab.net.a, &lab.net.b);
     for family in Family::BOTH {
-        let text = run(&lab.net.a, &format!("tracepath -n -m 5 {}", B.host(family)));
-        let router = A.router(family).to_string();
-        assert!(text.lines().any(|l| l.contains(&router)), "{text}");
-        assert!(text.contains(&format!("pmtu {SMALL_MTU}")), "{text}");
-        let reached = text.lines().any(|l| l.contains(&B.host(family).to_string()) && l.contains("reached"));
-        assert!(reached && text.contains(&format!("Resume: pmtu {SMALL_MTU} hops 2")), "{text}");
+        let [requests, replies] = echoes(family);
+        let [datagrams, answers] = closed_ports(family);
+        let methods = [
+            ("-U", [(b, datagrams), (b, answers)]),
+            ("-I", [(b, requests), (a, replies)]),
+            ("-T", [(b, "TcpInSegs"), (a, "TcpInSegs")]),
+        ];
+        for (method, hosts) in methods {
+            let line = format!("traceroute -n -q 1 -w 2 -m 5 {method} {}", B.host(family));
+            let text = lab.forwards(&hosts, || run(a, &line));
+            let hops: Vec<_> = text.lines().skip(1).map(|line| line.split_whitespace().nth(1)).collect();
+            let (router, host) = (A.router(family).to_string(), B.host(family).to_string());
+            assert_eq!(hops, [Some(router.as_str()), Some(host.as_str())], "{line}: {text}");
+        }
     }
+}
+
+/// The kernel counts an IPv4 packet as forwarded before it finds it too big, so the account is the kernel's own here.
+#[test]
+fn tracepath_finds_the_smaller_mtu() {
+    let trace = |lab: &Lab| {
+        for family in Family::BOTH {
+            let (router, host) = (A.router(family).to_string(), B.host(family).to_string());
+            let text = run(&lab.net.a, &format!("tracepath -n -m 5 {host}"));
+            let line =
+                |words: [&str; 2]| text.lines().any(|line| words.iter().all(|word| line.contains(word)));
+            assert!(line([&router, &format!("pmtu {SMALL_MTU}")]) && line([&host, "reached"]), "{text}");
+            assert!(text.contains(&format!("Resume: pmtu {SMALL_MTU} hops 2")), "{text}");
+        }
+        lab.forwarded()
+    };
+    let (_, alone) = trace(&Lab::kernel("tracepath"));
+    assert!(alone.v4 > 0 && alone.v6 > 0, "{alone}");
+    assert_eq!(
+        trace(&Lab::warren("tracepath")),
+        (alone, Forwarded::default()),
+        "as forwarded: (warren, kernel)"
+    );
 }
 
 /// The router knows nobody yet: warren has to ask the kernel to resolve b and to hold the packet meanwhile.

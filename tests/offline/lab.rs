@@ -1,5 +1,4 @@
 //! A scenario, frames built by etherparse, captures of them, and the program to run on both.
-#![allow(clippy::unwrap_used)] // a helper of tests fails them by panicking
 
 use etherparse::PacketBuilder;
 use std::path::{Path, PathBuf};

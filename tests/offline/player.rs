@@ -50,7 +50,9 @@ fn packets_for_the_box_are_delivered_on_the_link_that_has_the_address() {
     let mut player = player(SCENARIO);
     let frames =
         [(0, udp6("2001:db8:1::9", "2001:db8:2::1", 64, 8)), (1, udp4("10.0.1.9", "10.0.2.1", 64, 8))];
-    assert_eq!(play(&mut player, &frames), []);
+    // Nobody listens to the ports, and both senders are known: each is told.
+    let (six, four) = (14 + 40 + 8 + 40 + 8 + 8, 14 + 20 + 8 + 20 + 8 + 8);
+    assert_eq!(play(&mut player, &frames), [(2, 0, six), (2, 1, four)]);
     let (counts, state) = (player.counts(), player.state());
     let slot = |name: &str| state.ifaces.by_name(name).unwrap().slot;
     assert_eq!((counts.mib(Mib::Ip6InDelivers), counts.mib(Mib::IpInDelivers)), (1, 1));

@@ -73,7 +73,8 @@ fn comments_say_what_became_of_each_frame() {
         comments[120]
     );
     assert_eq!(comments[121], "wait for the link-layer address of 2001:db8:2::dead on p1");
-    assert_eq!(comments[122], "deliver to this host");
+    let delivered = "deliver to this host; ICMPv6 1/4 from 2001:db8:1::1 to 2001:db8:1::9 by p0";
+    assert_eq!(comments[122], delivered, "where nobody listens to the port");
 }
 
 #[test]

@@ -1,5 +1,4 @@
 //! A kernel namespace to compare with, and both sides' state in the same words. Needs root.
-#![allow(clippy::unwrap_used)] // a helper of tests fails them by panicking
 
 use std::path::Path;
 use std::process::Command;

@@ -88,9 +88,9 @@ fn it_holds_nothing_that_follows_from_the_rest() {
     let mut kernel = Kernel::new("snapbare", 2, &[]);
     kernel.ip("address add 10.0.1.1/24 dev p0");
     kernel.ip("address add 2001:db8:1::1/64 dev p0");
-    let bare = load(
-        "[[link]]\nname = \"p0\"\n[[link]]\nname = \"p1\"\n[[address]]\ndev = \"p0\"\nprefix = \"10.0.1.1/24\"\n[[address]]\ndev = \"p0\"\nprefix = \"2001:db8:1::1/64\"\n",
-    );
+    let links = "link = [{ name = \"p0\" }, { name = \"p1\" }]\n";
+    let address = |prefix| format!("[[address]]\ndev = \"p0\"\nprefix = \"{prefix}\"\n");
+    let bare = load(&format!("{links}{}{}", address("10.0.1.1/24"), address("2001:db8:1::1/64")));
     kernel.same_routes("snapbare", &bare);
     let (text, left_out) = snapshot(&kernel);
     let scenario = Scenario::parse(&text, std::path::Path::new("snapshot")).unwrap();

@@ -98,7 +98,7 @@ impl Prober {
                 Err(Errno::AGAIN | Errno::INTR) => continue,
                 Err(error) => return Err(error).context("cannot receive from the raw ICMP socket"),
             };
-            let says = buffer.get(..len).and_then(|packet| self.read(packet));
+            let says = buffer.get(..len).and_then(|packet| read(packet, Family::of(self.to), self.mark));
             if let (Some(says), Some(from)) = (says, from) {
                 return Ok(Some(Answer { says, from: from.ip(), after: begin.elapsed() }));
             }
@@ -120,28 +120,27 @@ impl Prober {
         }
         message
     }
+}
 
-    /// What a received packet says about the last request; `None` if nothing.
-    fn read(&self, packet: &[u8]) -> Option<Says> {
-        let family = Family::of(self.to);
-        // Raw IPv4 sockets give the IP header too (raw(7)), raw IPv6 sockets do not (RFC 3542 3).
-        let message = if family == Family::V4 { payload(packet, family)? } else { packet };
-        let (header, quoted) = IcmpHdr::read_from_prefix(message).ok()?;
-        let number = u32::from_be_bytes(header.rest);
-        let says = match (family, header.kind, header.code) {
-            (Family::V4, v4::ECHO_REPLY, _) | (Family::V6, v6::ECHO_REPLY, _) => {
-                return (header.rest == self.mark).then_some(Says::Reply);
-            }
-            (Family::V4, v4::TIME_EXCEEDED, _) | (Family::V6, v6::TIME_EXCEEDED, _) => Says::TimeExceeded,
-            (Family::V4, v4::DEST_UNREACH, v4::FRAG_NEEDED) => Says::TooBig(number & 0xffff),
-            (Family::V6, v6::PKT_TOOBIG, _) => Says::TooBig(number),
-            (Family::V4, v4::DEST_UNREACH, code) | (Family::V6, v6::DEST_UNREACH, code) => {
-                Says::Unreachable(code)
-            }
-            _ => return None,
-        };
-        (payload(quoted, family)?.get(4..8)? == self.mark).then_some(says)
-    }
+/// What a received packet says about the request with this identifier and sequence number; `None` if nothing.
+fn read(packet: &[u8], family: Family, mark: [u8; 4]) -> Option<Says> {
+    // Raw IPv4 sockets give the IP header too (raw(7)), raw IPv6 sockets do not (RFC 3542 3).
+    let message = if family == Family::V4 { payload(packet, family)? } else { packet };
+    let (header, quoted) = IcmpHdr::read_from_prefix(message).ok()?;
+    let number = u32::from_be_bytes(header.rest);
+    let says = match (family, header.kind, header.code) {
+        (Family::V4, v4::ECHO_REPLY, _) | (Family::V6, v6::ECHO_REPLY, _) => {
+            return (header.rest == mark).then_some(Says::Reply);
+        }
+        (Family::V4, v4::TIME_EXCEEDED, _) | (Family::V6, v6::TIME_EXCEEDED, _) => Says::TimeExceeded,
+        (Family::V4, v4::DEST_UNREACH, v4::FRAG_NEEDED) => Says::TooBig(number & 0xffff),
+        (Family::V6, v6::PKT_TOOBIG, _) => Says::TooBig(number),
+        (Family::V4, v4::DEST_UNREACH, code) | (Family::V6, v6::DEST_UNREACH, code) => {
+            Says::Unreachable(code)
+        }
+        _ => return None,
+    };
+    (payload(quoted, family)?.get(4..8)? == mark).then_some(says)
 }
 
 /// What stands behind the IP header; the demo sends no extension headers.
@@ -149,5 +148,56 @@ fn payload(packet: &[u8], family: Family) -> Option<&[u8]> {
     match family {
         Family::V4 => packet.get(Ip4Hdr::ref_from_prefix(packet).ok()?.0.ihl()..),
         Family::V6 => packet.get(Ip6Hdr::LEN..),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARK: [u8; 4] = [1, 2, 3, 4];
+
+    /// An error of this type and code, `rest` behind the checksum, that quotes an echo request with `mark`.
+    fn error(family: Family, kind: u8, code: u8, rest: [u8; 4], mark: [u8; 4]) -> Vec<u8> {
+        let address = std::net::Ipv4Addr::LOCALHOST;
+        let ip4 = Ip4Hdr::new(28, 1, 1, address, address).as_bytes().to_vec();
+        let ip6 =
+            Ip6Hdr::new(8, 58, 1, address.to_ipv6_mapped(), address.to_ipv6_mapped()).as_bytes().to_vec();
+        let header = IcmpHdr::new(kind, code, rest).as_bytes().to_vec();
+        let request = IcmpHdr::new(8, 0, mark).as_bytes().to_vec();
+        match family {
+            Family::V4 => [ip4.clone(), header, ip4, request].concat(),
+            Family::V6 => [header, ip6, request].concat(),
+        }
+    }
+
+    #[test]
+    fn errors_are_read_if_they_quote_the_request() {
+        let mtu = 1400_u32.to_be_bytes();
+        for (family, kind, code, says) in [
+            (Family::V4, v4::TIME_EXCEEDED, 0, Says::TimeExceeded),
+            (Family::V4, v4::DEST_UNREACH, v4::FRAG_NEEDED, Says::TooBig(1400)),
+            (Family::V4, v4::DEST_UNREACH, 1, Says::Unreachable(1)),
+            (Family::V6, v6::TIME_EXCEEDED, 0, Says::TimeExceeded),
+            (Family::V6, v6::PKT_TOOBIG, 0, Says::TooBig(1400)),
+            (Family::V6, v6::DEST_UNREACH, 3, Says::Unreachable(3)),
+        ] {
+            assert_eq!(read(&error(family, kind, code, mtu, MARK), family, MARK), Some(says));
+            assert_eq!(read(&error(family, kind, code, mtu, [0; 4]), family, MARK), None, "another's");
+        }
+        let reply = IcmpHdr::new(v6::ECHO_REPLY, 0, MARK);
+        assert_eq!(read(reply.as_bytes(), Family::V6, MARK), Some(Says::Reply));
+        assert_eq!(read(reply.as_bytes(), Family::V6, [0; 4]), None);
+    }
+
+    #[test]
+    fn hostile_bytes_harm_nothing() {
+        bolero::check!().with_type::<(Vec<u8>, bool)>().for_each(|(bytes, six)| {
+            let family = if *six { Family::V6 } else { Family::V4 };
+            if let Some(says) = read(bytes, family, MARK) {
+                // Whatever is believed names the request, in the reply's header or in the quotation.
+                assert!(bytes.windows(4).any(|window| window == MARK), "{says:?}");
+            }
+        });
     }
 }

@@ -21,7 +21,7 @@
 //!
 //! # Two ways to guard
 //!
-//! A BPF program at the tcx hook ([`tcx`], Linux 6.6), else an nftables chain ([`nft`]). Both vanish with the process and
+//! A BPF program at the tcx hook (`tcx`, Linux 6.6), else an nftables chain (`nft`). Both vanish with the process and
 //! both stand aside by themselves one second after the last [`Guard::renew`]. Only the control thread calls this module.
 
 pub mod foreign;

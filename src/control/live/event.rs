@@ -1,7 +1,7 @@
 //! What the loop waits for, and what it does about it.
 
 use super::super::sync::Changes;
-use super::{LOOK, Live, LiveError, RENEWAL, Request, failed};
+use super::{LOOK_SOON, Live, LiveError, RENEWAL, Request, failed};
 use crate::neigh::Ask;
 use crate::port::post::News;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,7 +23,8 @@ impl Live {
             self.keep_hold()?;
             self.read_news()?;
             self.follow_kernel()?;
-            if self.watcher.changed().map_err(failed("watch for firewalls"))? || self.looked.elapsed() >= LOOK
+            if self.watcher.changed().map_err(failed("watch for firewalls"))?
+                || Instant::now() >= self.look_due
             {
                 self.look = true;
             }
@@ -71,7 +72,7 @@ impl Live {
                         (self.parts.say)(&error.to_string());
                         self.give_back(index)?;
                     }
-                    let last = self.taken.get_mut(&index).is_some_and(|taken| taken.returned(rx));
+                    let last = self.taken.get_mut(&index).is_some_and(|taken| taken.returned(*rx));
                     if last {
                         self.given_back(index)?;
                     }
@@ -89,13 +90,13 @@ impl Live {
         }
         self.grip.detach(index)?;
         drop(taken);
-        self.look = true;
+        self.look_due = Instant::now() + LOOK_SOON;
         Ok(())
     }
 
     fn follow_kernel(&mut self) -> Result<(), LiveError> {
         let Changes { snapshot, neighbours, links, .. } = self.parts.mirror.handle()?;
-        if snapshot {
+        if snapshot || self.unpublished {
             self.publish()?;
         }
         if neighbours {
@@ -119,7 +120,9 @@ impl Live {
         if self.look || self.stopping.is_some() {
             return Ok(());
         }
-        let due = RENEWAL.saturating_sub(self.renewed.elapsed()).min(self.parts.mirror.timeout());
+        let look = self.look_due.saturating_duration_since(Instant::now());
+        let renewal = RENEWAL.saturating_sub(self.renewed.elapsed());
+        let due = renewal.min(look).min(self.parts.mirror.timeout());
         let limit = Timespec::try_from(due).ok();
         let parts = &self.parts;
         let fds = [parts.waker.as_fd(), parts.mirror.poll_fd(), self.watcher.as_fd()];

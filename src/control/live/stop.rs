@@ -19,7 +19,7 @@ impl Live {
             if let Ok(News::Returned(index, rx, _)) = self.parts.news.recv_timeout(left)
                 && let Some(taken) = self.taken.get_mut(&index)
             {
-                taken.returned(rx);
+                taken.returned(*rx);
             }
         }
         if let Err(error) = self.grip.let_go() {

@@ -29,6 +29,8 @@ const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_CARRIER: u16 = 33;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
+const IFLA_GRO_MAX_SIZE: u16 = 58;
+const IFLA_GRO_IPV4_MAX_SIZE: u16 = 64;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_XDP_PROG_ID: u16 = 4;
@@ -72,6 +74,8 @@ pub struct LinkMsg {
     pub xdp: Option<u32>,
     /// Root queueing discipline, such as `noqueue` or `mq`.
     pub qdisc: String,
+    /// Longest frame that receive offload makes of several, in bytes; the larger of both families.
+    pub gro_max: u32,
     /// Number of transmit queues.
     pub tx_queues: u32,
     /// Number of receive queues.
@@ -141,6 +145,7 @@ impl LinkMsg {
             IFLA_MASTER => self.master = Some(attr.u32()?).filter(|index| *index != 0),
             IFLA_OPERSTATE => self.operstate = attr.u8()?,
             IFLA_CARRIER => self.carrier = attr.u8()? != 0,
+            IFLA_GRO_MAX_SIZE | IFLA_GRO_IPV4_MAX_SIZE => self.gro_max = self.gro_max.max(attr.u32()?),
             IFLA_GROUP => self.group = attr.u32()?,
             IFLA_PROMISCUITY => self.promiscuity = attr.u32()?,
             IFLA_NUM_TX_QUEUES => self.tx_queues = attr.u32()?,

@@ -44,7 +44,7 @@ impl Echo {
     }
 
     /// Bytes of options.
-    pub fn len(&self) -> usize {
+    pub fn byte_len(&self) -> usize {
         self.bytes.len()
     }
 

@@ -70,8 +70,8 @@ fn forbidden(quote: &Quote<'_, '_>, hdr: &Ip4Hdr) -> Option<&'static str> {
     }
 }
 
-/// Whether the limiters let this message pass; counts what they refuse.
-fn may_send<O: Observer>(act: &mut Act<'_, '_, O>, kind: u8, code: u8, iif: &Iface) -> bool {
+/// Whether the global limiter lets this message pass; counts what it refuses. Linux: icmpv4_global_allow.
+pub fn may_send<O: Observer>(act: &mut Act<'_, '_, O>, kind: u8, code: u8, iif: &Iface) -> bool {
     let conf = &act.env.state.sysctl.ip4;
     let limited =
         conf.icmp_ratemask & (1 << kind) != 0 && (kind, code) != (v4::DEST_UNREACH, v4::FRAG_NEEDED);
@@ -85,7 +85,8 @@ fn may_send<O: Observer>(act: &mut Act<'_, '_, O>, kind: u8, code: u8, iif: &Ifa
     ok
 }
 
-fn peer_may_receive<O: Observer>(
+/// Whether the limiter lets this host have another message; counts what it refuses. Linux: icmpv4_xrlim_allow.
+pub fn peer_may_receive<O: Observer>(
     act: &mut Act<'_, '_, O>,
     kind: u8,
     code: u8,
@@ -143,7 +144,7 @@ pub fn send<O: Observer>(
     if !peer_may_receive(act, kind_byte, code, to, out) {
         return act.unsent(format_args!("no ICMP {kind_byte}/{code}: host limit"));
     }
-    let header_len = Ip4Hdr::LEN + echo.len();
+    let header_len = Ip4Hdr::LEN + echo.byte_len();
     let room = ERROR_MAX.min(forward::mtu(&back, out.mtu) as usize).saturating_sub(header_len + IcmpHdr::LEN);
     if room + IcmpHdr::LEN <= Ip4Hdr::LEN {
         return act.unsent(format_args!("no ICMP {kind_byte}/{code}: the MTU leaves no room"));

@@ -1,7 +1,7 @@
 //! The IPv4 path in the kernel's order: `rcv` -> `route` (with source validation) -> `options` -> `forward` -> `output`
 //! (with `fragment`), or local delivery. The same file names as in `ip6`, each function after a kernel function.
 
-mod addr;
+pub mod addr;
 pub mod echo;
 mod forward;
 pub mod fragment;

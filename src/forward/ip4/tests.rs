@@ -2,12 +2,14 @@
 
 use super::super::decision::{ReplyKind, Verdict};
 use super::super::testkit::{Bench, P0, P1, framed, p, udp4, udp4_options};
+use super::echo::Echo;
 use crate::drop::DropReason as D;
 use crate::frame::{Meta, PktType};
 use crate::stats::Mib;
 use crate::wire::csum;
 use crate::wire::ip4::Ip4Hdr;
 use std::net::{IpAddr, Ipv4Addr};
+use std::panic::AssertUnwindSafe;
 use warren_fib::{Hop, Hops, Place, Route, RouteType, Rule, RuleAction};
 use zerocopy::FromBytes;
 
@@ -265,7 +267,7 @@ fn weights_share_flows_out() {
         let packet = udp4(HOST0, &format!("10.50.1.{i}"), 64, 60);
         bench.decide(&packet, |d| match &d.verdict {
             Verdict::Forward(egress, _) => {
-                share[1] += usize::from(egress.next == IpAddr::from([10, 0, 2, 1]))
+                share[1] += usize::from(egress.next == IpAddr::from([10, 0, 2, 1]));
             }
             Verdict::Hold(wait, _) => share[2] += usize::from(wait.next == IpAddr::from([10, 0, 2, 2])),
             other => panic!("{other:?}"),
@@ -273,4 +275,15 @@ fn weights_share_flows_out() {
     }
     assert_eq!(share[1] + share[2], 256);
     assert!(share[1] > 40 && share[2] > 150, "{share:?}");
+}
+
+#[test]
+fn any_options_are_repeated_in_whole_words() {
+    let bench = AssertUnwindSafe(Bench::new()); // looked at only, and a panic ends the test
+    bolero::check!().with_type::<[u8; 40]>().for_each(|options| {
+        let whole = &bench;
+        let packet = udp4_options(HOST0, FAR, options, 8);
+        let len = whole.decide(&packet, |d| d.echo.as_ref().map_or(0, Echo::byte_len));
+        assert!(len <= 40 && len.is_multiple_of(4), "{len} bytes");
+    });
 }

@@ -1,6 +1,7 @@
 //! ICMPv6 errors: when none may be sent, who speaks, and the bytes. RFC 4443 2.4; Linux: icmp6_send.
 
 use super::super::act::{Act, Quote};
+use super::super::ctx::Env;
 use super::super::decision::ReplyKind;
 use super::super::l3::limit::{Allowance, jiffies};
 use super::super::observe::Observer;
@@ -81,7 +82,8 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
     }
     // The interface is forced only where the address alone does not name a host.
     let oif = if ip6::is_link_local(peer) { quote.iif.index } else { 0 };
-    let back = route::output(env, None, peer, oif, quote.bytes);
+    let src = source(env, quote, offender.dst(), peer, oif);
+    let back = route::output(env, src, peer, oif, quote.bytes);
     let out = back.oif(env);
     if limited && !may_send(act, &back, out, peer, now) {
         return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: {:?} limit", Allowance::Host));
@@ -90,9 +92,14 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
         act.limits.consume();
     }
     let (Some(out), Kind::Unicast) = (out, back.kind) else {
+        // A second lookup, which only messages without a limit come to. Linux: ip6_dst_lookup_tail (ENETUNREACH).
+        if back.kind == Kind::NoRoute && back.path.is_none() {
+            act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
+        }
         return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: no route to {peer}"));
     };
-    let Some(src) = source(act, quote.iif, offender.dst(), peer, &back) else {
+    look_again(act, quote, offender);
+    let Some(src) = src.or_else(|| addr::select(env, peer, Some(out))) else {
         return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: no address to speak from"));
     };
     let hop_limit = back.path.map_or(0, |p| p.hoplimit);
@@ -108,7 +115,7 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
 }
 
 /// The per-host bucket, keyed by the peer. Linux: icmpv6_xrlim_allow.
-fn may_send<O: Observer>(
+pub fn may_send<O: Observer>(
     act: &mut Act<'_, '_, O>,
     back: &route::Route<'_>,
     out: Option<&Iface>,
@@ -116,7 +123,7 @@ fn may_send<O: Observer>(
     now: u64,
 ) -> bool {
     let env = act.env;
-    if back.kind == Kind::NoRoute && out.is_none() {
+    if matches!(back.kind, Kind::NoRoute | Kind::Prohibit | Kind::Blackhole) {
         let lo = env.state.ifaces.iter().find(|i| i.kind == LinkKind::Loopback).map(|i| i.slot);
         act.stats.mib(Mib::Ip6OutNoRoutes, lo, 1);
         act.stats.mib(Mib::Icmp6OutRateLimitHost, None, 1);
@@ -133,21 +140,30 @@ fn may_send<O: Observer>(
     ok
 }
 
-/// Who speaks: the address that was spoken to if it is ours, the route's own wish, else RFC 6724 as seen from the
-/// ingress interface. Linux: icmp6_send, icmpv6_route_lookup.
-fn source<O: Observer>(
-    act: &Act<'_, '_, O>,
-    iif: &Iface,
+/// Who speaks: the address that was spoken to if it is ours, the wish of the route back, else RFC 6724 as seen from the
+/// ingress interface. Known before the route back is looked up, which may be for some sources only.
+/// Linux: icmp6_send, icmpv6_rt_has_prefsrc.
+fn source(
+    env: Env<'_>,
+    quote: &Quote<'_, '_>,
     spoken_to: Ipv6Addr,
     peer: Ipv6Addr,
-    back: &route::Route<'_>,
+    oif: u32,
 ) -> Option<Ipv6Addr> {
-    let env = act.env;
-    if !spoken_to.is_multicast() && addr::is_ours(env, spoken_to, iif) {
+    if !spoken_to.is_multicast() && addr::is_ours(env, spoken_to, quote.iif) {
         return Some(spoken_to);
     }
-    let wished = back.path.and_then(|p| p.prefsrc);
-    wished.or_else(|| addr::select(env, peer, Some(iif))).or_else(|| addr::select(env, peer, back.oif(env)))
+    let wished = route::output(env, None, peer, oif, quote.bytes).path.and_then(|p| p.prefsrc);
+    wished.or_else(|| addr::select(env, peer, Some(quote.iif)))
+}
+
+/// The kernel looks up the way back once more, for IPsec's sake: from the address spoken to, by the ingress interface. The
+/// message goes the first way all the same, but a failure is counted. Linux: icmpv6_route_lookup (relookup_failed).
+fn look_again<O: Observer>(act: &Act<'_, '_, O>, quote: &Quote<'_, '_>, offender: &Ip6Hdr) {
+    let again = route::output(act.env, Some(offender.dst()), offender.src(), quote.iif.index, quote.bytes);
+    if again.kind == Kind::NoRoute && again.path.is_none() {
+        act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
+    }
 }
 
 /// RFC 4443 2.1: the message with its quote; the quoted hop limit as the rule says.
@@ -184,6 +200,8 @@ pub fn count_sent<O: Observer>(act: &Act<'_, '_, O>, out: &Iface, kind: u8, len:
         v6::PKT_TOOBIG => (Mib::Icmp6OutPktTooBigs, Mib::Icmp6OutType2),
         v6::TIME_EXCEEDED => (Mib::Icmp6OutTimeExcds, Mib::Icmp6OutType3),
         v6::PARAM_PROBLEM => (Mib::Icmp6OutParmProblems, Mib::Icmp6OutType4),
+        v6::NEIGHBOUR_SOLICIT => (Mib::Icmp6OutNeighborSolicits, Mib::Icmp6OutType135),
+        v6::NEIGHBOUR_ADVERT => (Mib::Icmp6OutNeighborAdvertisements, Mib::Icmp6OutType136),
         _ => (Mib::Icmp6OutRedirects, Mib::Icmp6OutType137),
     };
     act.stats.mib(of_kind, slot, 1);

@@ -35,7 +35,7 @@ fn prepare<O: Observer>(
     if target != hdr.dst() && !ip6::is_link_local(target) {
         return Err("the better hop has no link-local address");
     }
-    let back = route::output(env, None, hdr.src(), quote.iif.index, quote.bytes);
+    let back = route::output(env, Some(src), hdr.src(), quote.iif.index, quote.bytes);
     let on_link = back.kind == Kind::Unicast
         && back.member.is_some_and(|m| m.via.is_none() && m.oif == quote.iif.index);
     if !on_link {

@@ -265,10 +265,12 @@ fn good(env: Env<'_>, kind: &GroupKind, member: &Member) -> bool {
     env.view.neighbour(member.oif, via).is_none_or(|n| n.neighbour.state.is_valid())
 }
 
-/// The route of a packet that this router makes itself. Linux: ip6_route_output.
+/// The route of a packet that this router makes itself. An interface is insisted on where the addresses do not say which
+/// one is meant: by a destination of link scope, or without a source. Linux: ip6_route_output_flags_noref.
 pub fn output<'a>(env: Env<'a>, src: Option<Ipv6Addr>, dst: Ipv6Addr, oif: u32, packet: &[u8]) -> Route<'a> {
+    let src = src.unwrap_or(Ipv6Addr::UNSPECIFIED);
     let key = RuleKey {
-        src: src.unwrap_or(Ipv6Addr::UNSPECIFIED),
+        src,
         dst,
         iif: env.state.ifaces.iter().find(|i| i.kind == LinkKind::Loopback).map_or(1, |i| i.index),
         oif,
@@ -278,6 +280,6 @@ pub fn output<'a>(env: Env<'a>, src: Option<Ipv6Addr>, dst: Ipv6Addr, oif: u32, 
         sport: 0,
         dport: 0,
     };
-    let strict = dst.is_multicast() || ip6::is_link_local(dst);
+    let strict = dst.is_multicast() || ip6::is_link_local(dst) || src.is_unspecified();
     lookup(env, &Request { key, prefer: oif, strict: strict && oif != 0, packet })
 }

@@ -52,6 +52,14 @@ impl Profile {
     /// 2,048 slots for links without super-frames and an MTU of at most 1,900 bytes: 4 MiB, and up to a fifth
     /// faster because the slots share pages. Longer frames arrive truncated.
     pub const SMALL: Profile = Profile { slot: 2048, block: 256 << 10, blocks: 16 };
+
+    /// Number of slots; 0 if no slot fits a block.
+    pub const fn slots(self) -> u32 {
+        match self.block.checked_div(self.slot) {
+            Some(in_a_block) => in_a_block * self.blocks,
+            None => 0,
+        }
+    }
 }
 
 /// Which frames an open gate lets in.

@@ -96,6 +96,12 @@ impl<W: Write> Writer<W> {
         })
     }
 
+    /// Hands on what was written so far.
+    pub fn flush(&mut self) -> Result<(), CaptureError> {
+        let done = self.out.get_mut().flush();
+        done.map_err(|source| CaptureError::Io { file: self.file.clone(), doing: "write to it", source })
+    }
+
     /// Completes the file and hands back what it was written to.
     pub fn finish(self) -> Result<W, CaptureError> {
         let mut out = self.out.into_inner();

@@ -1,20 +1,26 @@
 //! The same frames through warren: what `kernel` does with a kernel. Called by the cases' tests and `warren conform`.
 
-use super::{ConformError, Frame, Outcome, Result};
+use super::mib::Values;
+use super::{ConformError, Frame, Outcome, Result, unprompted};
+use crate::drop::DropReason;
 use crate::forward::observe::Unobserved;
 use crate::scenario::Scenario;
 use crate::scenario::player::{Arrival, Departure, Player, clock, limits};
 use crate::stats::Mib;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// Plays frames through warren in the state of `scenario`, whose file is `path`; with `full_only` nothing is left to
-/// the fast path.
+/// the fast path. Returns what it sent and counted, and how many packets it dropped for each reason.
 ///
 /// # Errors
 /// What the scenario gets wrong, or a link that it lacks.
-pub fn play(scenario: &Scenario, path: &Path, frames: &[Frame], full_only: bool) -> Result<Outcome> {
+pub fn play(
+    scenario: &Scenario,
+    path: &Path,
+    frames: &[Frame],
+    full_only: bool,
+) -> Result<(Outcome, Values)> {
     let start = frames.first().map_or(0, |f| f.time);
     let loaded = scenario.load(path, 1, clock(start))?;
     let state = loaded.shared.state.load_full();
@@ -35,15 +41,17 @@ pub fn play(scenario: &Scenario, path: &Path, frames: &[Frame], full_only: bool)
     }
     player.finish(&mut Unobserved, &mut take);
     let counts = player.counts();
-    outcome.counters.netns = moved(|mib| counts.mib(mib));
+    outcome.counters.netns = moved(Mib::ALL.iter().map(|&mib| (mib.name(), counts.mib(mib))));
+    let on = |slot| moved(Mib::ALL.iter().map(|&mib| (mib.name(), counts.mib_on(slot, mib))));
     for iface in state.ifaces.iter() {
-        outcome.counters.dev.insert(iface.name.clone(), moved(|mib| counts.mib_on(iface.slot, mib)));
+        outcome.counters.dev.insert(iface.name.clone(), on(iface.slot));
     }
     outcome.counters.dev.retain(|_, values| !values.is_empty());
-    Ok(outcome)
+    unprompted::remove(&mut outcome);
+    let drops = DropReason::ALL.iter().map(|&reason| (reason.info().name, counts.drops(reason as usize)));
+    Ok((outcome, moved(drops)))
 }
 
-fn moved(value: impl Fn(Mib) -> u64) -> BTreeMap<String, u64> {
-    let all = Mib::ALL.iter().map(|&mib| (mib.name().to_owned(), value(mib)));
-    all.filter(|(_, value)| *value != 0).collect()
+fn moved(values: impl Iterator<Item = (&'static str, u64)>) -> Values {
+    values.filter(|(_, value)| *value != 0).map(|(name, value)| (name.to_owned(), value)).collect()
 }

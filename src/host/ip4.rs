@@ -1,0 +1,176 @@
+//! IPv4 packets for this host: echo, closed ports, unknown protocols. RFC 1122 3.2; Linux: ip_local_deliver, icmp_rcv.
+
+use super::Local;
+use super::send::{Head4, route4, send4};
+use super::transport::{self, Malformed, TCP_LEN};
+use crate::drop::DropReason as D;
+use crate::forward::act::{Act, Quote};
+use crate::forward::decision::{Decision, ReplyKind, Verdict};
+use crate::forward::ip4::{addr, icmp};
+use crate::forward::observe::Observer;
+use crate::frame::PktType;
+use crate::stats::Mib;
+use crate::wire::icmp::{IcmpHdr, set_csum4, v4};
+use crate::wire::ip4::Ip4Hdr;
+use crate::wire::{csum, proto};
+use std::net::Ipv4Addr;
+use warren_fib::{RouteType, TABLE_LOCAL};
+use zerocopy::FromBytes;
+
+/// A packet, its header, and its data.
+struct Packet<'p, 'a> {
+    local: Local<'p, 'a>,
+    hdr: &'p Ip4Hdr,
+    data: &'p [u8],
+    /// For a group or all hosts of a subnet, not for us alone.
+    group: bool,
+}
+
+/// Answers a packet whose header the forwarder found good. Linux: ip_protocol_deliver_rcu.
+pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) {
+    let Ok((hdr, _)) = Ip4Hdr::ref_from_prefix(local.bytes) else { return };
+    let Some(bytes) = local.bytes.get(..usize::from(hdr.total_len.get())) else { return };
+    let Some(data) = bytes.get(hdr.ihl()..) else { return };
+    let group = is_group(act, hdr.dst());
+    let packet = Packet { local: Local { bytes, ..*local }, hdr, data, group };
+    let done = if hdr.is_fragment() { Err(D::V4HostFragment) } else { protocol(act, &packet) };
+    if !matches!(done, Err(D::V4HostFragment | D::V4UnknownProtocol)) {
+        act.stats.mib(Mib::IpInDelivers, None, 1);
+    }
+    if let Err(reason) = done {
+        act.count_drop(reason, Some(local.iif.slot), None);
+    }
+}
+
+fn protocol<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result<(), D> {
+    match packet.hdr.proto {
+        proto::ICMP => icmp(act, packet),
+        proto::UDP => udp(act, packet),
+        proto::TCP => tcp(act, packet),
+        // Reports of others' groups are heard and of no use here.
+        proto::IGMP => Ok(()),
+        _ => {
+            unreachable(act, packet, v4::PROT_UNREACH);
+            Err(D::V4UnknownProtocol)
+        }
+    }
+}
+
+/// Whether the route to `dst` is one for groups or broadcasts.
+fn is_group<O>(act: &Act<'_, '_, O>, dst: Ipv4Addr) -> bool {
+    let table = act.env.view.table::<Ipv4Addr>(TABLE_LOCAL);
+    let kind =
+        table.and_then(|t| t.lookup(dst).next()).and_then(|(_, set)| set.paths.first()).map(|p| p.kind);
+    dst.is_multicast() || dst.is_broadcast() || kind == Some(RouteType::Broadcast)
+}
+
+/// Nobody is here for the packet. Linux: icmp_send; nothing is said to groups.
+fn unreachable<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, code: u8) {
+    if packet.group {
+        return;
+    }
+    let Local { bytes, meta, iif } = packet.local;
+    let quote = Quote { bytes, hops: packet.hdr.ttl, pkt_type: meta.pkt_type, iif };
+    icmp::send(act, &quote, &Decision::bare(Verdict::Local), ReplyKind::Unreachable(code));
+}
+
+/// RFC 792, RFC 1122 3.2.2; Linux: icmp_rcv.
+fn icmp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result<(), D> {
+    act.stats.mib(Mib::IcmpInMsgs, None, 1);
+    let known = packet.local.sum_is_known();
+    if !known && !transport::sum_is_right(0, packet.data) {
+        return Err(D::V4IcmpChecksum);
+    }
+    let (head, _) = IcmpHdr::ref_from_prefix(packet.data).map_err(|_| D::V4IcmpShort)?;
+    if head.kind != v4::ECHO {
+        return Ok(());
+    }
+    act.stats.mib(Mib::IcmpInEchos, None, 1);
+    act.stats.mib(Mib::IcmpMsgInType8, None, 1);
+    let sysctl = &act.env.state.sysctl.ip4;
+    if packet.group && sysctl.icmp_echo_ignore_broadcasts != 0 {
+        act.stats.mib(Mib::IcmpInErrors, None, 1);
+    } else if sysctl.icmp_echo_ignore_all == 0 {
+        echo(act, packet);
+    }
+    Ok(())
+}
+
+/// RFC 1122 3.2.2.6: from the address asked, with the same data and TOS. Linux: icmp_echo, icmp_reply.
+fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
+    let (hdr, iif) = (packet.hdr, packet.local.iif);
+    let (peer, tos) = (hdr.src(), hdr.tos);
+    let src = if packet.group { addr::spec_dst(act.env, iif, peer, tos) } else { hdr.dst() };
+    if !icmp::may_send(act, v4::ECHO_REPLY, 0, iif) {
+        return act.unsent(format_args!("no echo reply: global limit"));
+    }
+    let Some(way) = route4(act, &packet.local, peer, tos & 0x1e) else {
+        return act.unsent(format_args!("no echo reply: no route to {peer}"));
+    };
+    if !icmp::peer_may_receive(act, v4::ECHO_REPLY, 0, peer, way.1) {
+        return act.unsent(format_args!("no echo reply: host limit"));
+    }
+    let mut reply = packet.data.to_vec();
+    if let Some(kind) = reply.first_mut() {
+        *kind = v4::ECHO_REPLY;
+    }
+    let _ = set_csum4(&mut reply); // false only without room for a header
+    for mib in [Mib::IcmpOutMsgs, Mib::IcmpOutEchoReps, Mib::IcmpMsgOutType0] {
+        act.stats.mib(mib, None, 1);
+    }
+    let head = Head4 { src, dst: peer, tos, proto: proto::ICMP, fragment: true };
+    send4(act, &packet.local, way, &head, &reply);
+}
+
+/// RFC 1122 4.1.3.1; Linux: __udp4_lib_rcv.
+fn udp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result<(), D> {
+    let Some((udp, datagram)) = transport::datagram(packet.data) else {
+        act.stats.mib(Mib::UdpInErrors, None, 1);
+        return Ok(());
+    };
+    let hdr = packet.hdr;
+    let pseudo = csum::pseudo4(hdr.src(), hdr.dst(), proto::UDP, datagram.len() as u16);
+    let unchecked = udp.csum.get() == 0 || packet.local.sum_is_known();
+    if !unchecked && !transport::sum_is_right(pseudo, datagram) {
+        return Err(D::V4UdpChecksum);
+    }
+    if packet.group {
+        return Ok(());
+    }
+    unreachable(act, packet, v4::PORT_UNREACH);
+    Err(D::V4UdpNoSocket)
+}
+
+/// RFC 9293 3.10.7.1; Linux: tcp_v4_rcv, tcp_v4_send_reset.
+fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result<(), D> {
+    let (hdr, local) = (packet.hdr, &packet.local);
+    if local.meta.pkt_type != PktType::Host || packet.group {
+        return Err(D::V4TcpNoSocket);
+    }
+    act.stats.mib(Mib::TcpInSegs, None, 1);
+    match transport::segment(packet.data) {
+        Ok(_) => {}
+        Err(Malformed::Short) => return Ok(()),
+        Err(Malformed::Header) => {
+            act.stats.mib(Mib::TcpInErrs, None, 1);
+            return Ok(());
+        }
+    }
+    let (src, dst) = (hdr.dst(), hdr.src());
+    let pseudo = csum::pseudo4(dst, src, proto::TCP, packet.data.len() as u16);
+    if !local.sum_is_known() && !transport::sum_is_right(pseudo, packet.data) {
+        return Err(D::V4TcpChecksum);
+    }
+    let pseudo = csum::pseudo4(src, dst, proto::TCP, TCP_LEN as u16);
+    // The ECN bits are the sender's business alone.
+    let tos = hdr.tos & !3;
+    if let (Some(reset), Some(way)) =
+        (transport::reset(packet.data, pseudo), route4(act, local, dst, tos & 0x1e))
+    {
+        act.stats.mib(Mib::TcpOutSegs, None, 1);
+        act.stats.mib(Mib::TcpOutRsts, None, 1);
+        let head = Head4 { src, dst, tos, proto: proto::TCP, fragment: false };
+        send4(act, local, way, &head, &reset);
+    }
+    Err(D::V4TcpNoSocket)
+}

@@ -1,0 +1,236 @@
+//! IPv6 packets for this host: extension headers, then echo, neighbour discovery, closed ports, unknown protocols.
+//! RFC 8200 4, RFC 4443 4; Linux: ip6_protocol_deliver_rcu, icmpv6_rcv.
+
+use super::Local;
+use super::neighbours::Heard;
+use super::send::{Head6, route6, send6, source6};
+use super::transport::{self, Malformed, TCP_LEN};
+use super::{exthdrs, ndisc};
+use crate::drop::DropReason as D;
+use crate::forward::act::{Act, Quote};
+use crate::forward::decision::ReplyKind;
+use crate::forward::ip6::{addr, icmp};
+use crate::forward::l3::limit::jiffies;
+use crate::forward::observe::Observer;
+use crate::frame::PktType;
+use crate::stats::Mib;
+use crate::wire::icmp::{IcmpHdr, set_csum6, v6};
+use crate::wire::ip6::{self, Ip6Hdr};
+use crate::wire::{csum, proto};
+use std::net::Ipv6Addr;
+use zerocopy::FromBytes;
+
+/// A packet and its header.
+pub struct Packet<'p, 'a> {
+    /// From its header on.
+    pub local: Local<'p, 'a>,
+    /// The fixed header.
+    pub hdr: &'p Ip6Hdr,
+}
+
+/// What ends the headers of a packet: a protocol and its data.
+pub struct Payload<'p> {
+    /// The protocol's number.
+    pub proto: u8,
+    /// Offset of the byte that names it.
+    pub named_at: usize,
+    /// All behind the last extension header.
+    pub data: &'p [u8],
+}
+
+/// Answers a packet whose header the forwarder found good; says what is heard of a neighbour.
+pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) -> Option<Heard> {
+    let (hdr, rest) = Ip6Hdr::ref_from_prefix(local.bytes).ok()?;
+    let payload = usize::from(hdr.payload_len.get());
+    // A length of zero before options: all that came, as on receipt.
+    let payload = if payload == 0 && hdr.next_header == proto::HOPOPTS { rest.len() } else { payload };
+    let bytes = local.bytes.get(..Ip6Hdr::LEN + payload)?;
+    let packet = Packet { local: Local { bytes, ..*local }, hdr };
+    let slot = Some(local.iif.slot);
+    let payload = match exthdrs::walk(act, &packet) {
+        Ok(payload) => payload,
+        Err(reason) => {
+            act.count_drop(reason, slot, None);
+            return None;
+        }
+    };
+    let done = protocol(act, &packet, &payload);
+    if done != Err(D::V6UnknownProtocol) {
+        act.stats.mib(Mib::Ip6InDelivers, Some(owner(act, &packet)), 1);
+    }
+    match done {
+        Ok(heard) => heard,
+        Err(reason) => {
+            act.count_drop(reason, slot, None);
+            None
+        }
+    }
+}
+
+/// The counters of the interface that has the address. Linux: ip6_dst_idev of a local route.
+fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
+    let (dst, iif) = (packet.hdr.dst(), packet.local.iif);
+    let everywhere = !dst.is_multicast() && !ip6::is_link_local(dst);
+    let mut others = act.env.state.ifaces.iter().filter(|_| everywhere);
+    others.find(|i| i.addrs6.iter().any(|a| a.addr == dst)).map_or(iif.slot, |i| i.slot)
+}
+
+fn protocol<O: Observer>(
+    act: &mut Act<'_, '_, O>,
+    packet: &Packet<'_, '_>,
+    payload: &Payload<'_>,
+) -> Result<Option<Heard>, D> {
+    match payload.proto {
+        proto::ICMPV6 => icmp(act, packet, payload.data),
+        proto::UDP => udp(act, packet, payload.data).map(|()| None),
+        proto::TCP => tcp(act, packet, payload.data).map(|()| None),
+        // RFC 8200 4.7: nothing follows.
+        proto::NONE => Ok(None),
+        _ => {
+            let kind = ReplyKind::ParamProblem(v6::UNK_NEXTHDR, payload.named_at as u32);
+            error(act, packet, kind);
+            Err(D::V6UnknownProtocol)
+        }
+    }
+}
+
+/// An error about the packet to its source. Linux: icmpv6_send.
+pub fn error<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, kind: ReplyKind) {
+    let Local { bytes, meta, iif } = packet.local;
+    let quote = Quote { bytes, hops: packet.hdr.hop_limit, pkt_type: meta.pkt_type, iif };
+    icmp::send(act, &quote, kind);
+}
+
+fn pseudo(hdr: &Ip6Hdr, proto: u8, len: usize) -> u32 {
+    csum::pseudo6(hdr.src(), hdr.dst(), proto, len as u32)
+}
+
+/// RFC 4443 2.1; Linux: icmpv6_rcv.
+fn icmp<O: Observer>(
+    act: &mut Act<'_, '_, O>,
+    packet: &Packet<'_, '_>,
+    data: &[u8],
+) -> Result<Option<Heard>, D> {
+    let (hdr, slot) = (packet.hdr, Some(packet.local.iif.slot));
+    act.stats.mib(Mib::Icmp6InMsgs, slot, 1);
+    let right =
+        packet.local.sum_is_known() || transport::sum_is_right(pseudo(hdr, proto::ICMPV6, data.len()), data);
+    if !right {
+        return Err(D::V6IcmpChecksum);
+    }
+    let (head, _) = IcmpHdr::ref_from_prefix(data).map_err(|_| D::V6IcmpShort)?;
+    let counters = match head.kind {
+        v6::ECHO_REQUEST => [Mib::Icmp6InEchos, Mib::Icmp6InType128],
+        v6::NEIGHBOUR_SOLICIT => [Mib::Icmp6InNeighborSolicits, Mib::Icmp6InType135],
+        v6::NEIGHBOUR_ADVERT => [Mib::Icmp6InNeighborAdvertisements, Mib::Icmp6InType136],
+        _ => return Ok(None),
+    };
+    counters.into_iter().for_each(|mib| act.stats.mib(mib, slot, 1));
+    if head.kind != v6::ECHO_REQUEST {
+        return ndisc::receive(act, &packet.local, hdr, data);
+    }
+    echo(act, packet, data);
+    Ok(None)
+}
+
+/// RFC 4443 4.2: from the address asked if it is ours alone, else from one that suits the way back; with the same data
+/// and traffic class. Linux: icmpv6_echo_reply.
+fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u8]) {
+    let (hdr, iif, env) = (packet.hdr, packet.local.iif, act.env);
+    let (peer, asked, sysctl) = (hdr.src(), hdr.dst(), &env.state.sysctl.ip6);
+    let own = addr::is_ours(env, asked, iif);
+    let ignored = sysctl.icmp_echo_ignore_all != 0
+        || (asked.is_multicast() && sysctl.icmp_echo_ignore_multicast != 0)
+        || (!asked.is_multicast() && !own && sysctl.icmp_echo_ignore_anycast != 0);
+    if ignored {
+        return act.unsent(format_args!("no echo reply: switched off"));
+    }
+    let Some(way) = route6(act, &packet.local, peer, iif.index) else {
+        // Linux: ip6_dst_lookup_tail.
+        act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
+        return act.unsent(format_args!("no echo reply: no route to {peer}"));
+    };
+    let keeps = own || (!asked.is_multicast() && sysctl.anycast_src_echo_reply != 0);
+    let Some(src) = keeps.then_some(asked).or_else(|| source6(act, &way.0, way.1, peer)) else {
+        return act.unsent(format_args!("no echo reply: no address to speak from"));
+    };
+    if env.state.sysctl.ratemask6.contains(v6::ECHO_REPLY) {
+        let now = jiffies(env.now);
+        let global = &env.state.sysctl.ip4;
+        let allowed = act.limits.global(global.icmp_msgs_per_sec, global.icmp_msgs_burst, now)
+            && icmp::may_send(act, &way.0, Some(way.1), peer, now);
+        if !allowed {
+            return act.unsent(format_args!("no echo reply: limited"));
+        }
+        act.limits.consume();
+    }
+    let mut reply = data.to_vec();
+    if let Some(kind) = reply.first_mut() {
+        *kind = v6::ECHO_REPLY;
+    }
+    let _ = set_csum6(src, peer, &mut reply); // false only without room for a header
+    // Bit 4 of flowlabel_reflect is for echo.
+    let flow_label = if sysctl.flowlabel_reflect & 4 != 0 { hdr.flow_label() } else { 0 };
+    let traffic_class = hdr.traffic_class();
+    let head = Head6 { src, dst: peer, traffic_class, flow_label, proto: proto::ICMPV6 };
+    let slot = Some(way.1.slot);
+    if send6(act, &packet.local, way, &head, &reply) {
+        for mib in [Mib::Icmp6OutMsgs, Mib::Icmp6OutEchoReplies, Mib::Icmp6OutType129] {
+            act.stats.mib(mib, slot, 1);
+        }
+    }
+}
+
+/// RFC 8200 8.1 wants a checksum; RFC 4443 3.1. Linux: __udp6_lib_rcv.
+fn udp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u8]) -> Result<(), D> {
+    let Some((udp, datagram)) = transport::datagram(data) else {
+        act.stats.mib(Mib::Udp6InErrors, None, 1);
+        return Ok(());
+    };
+    let sum = pseudo(packet.hdr, proto::UDP, datagram.len());
+    let right =
+        packet.local.sum_is_known() || (udp.csum.get() != 0 && transport::sum_is_right(sum, datagram));
+    if !right {
+        return Err(D::V6UdpChecksum);
+    }
+    if packet.hdr.dst().is_multicast() {
+        return Ok(());
+    }
+    error(act, packet, ReplyKind::Unreachable(v6::PORT_UNREACH));
+    Err(D::V6UdpNoSocket)
+}
+
+/// RFC 9293 3.10.7.1; Linux: tcp_v6_rcv, tcp_v6_send_response.
+fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u8]) -> Result<(), D> {
+    let (hdr, local) = (packet.hdr, &packet.local);
+    if local.meta.pkt_type != PktType::Host {
+        return Err(D::V6TcpNoSocket);
+    }
+    act.stats.mib(Mib::TcpInSegs, None, 1);
+    match transport::segment(data) {
+        Ok(_) => {}
+        Err(Malformed::Short) => return Ok(()),
+        Err(Malformed::Header) => {
+            act.stats.mib(Mib::TcpInErrs, None, 1);
+            return Ok(());
+        }
+    }
+    if !local.sum_is_known() && !transport::sum_is_right(pseudo(hdr, proto::TCP, data.len()), data) {
+        return Err(D::V6TcpChecksum);
+    }
+    let (src, dst): (Ipv6Addr, Ipv6Addr) = (hdr.dst(), hdr.src());
+    if src.is_multicast() || !addr::is_ours(act.env, src, local.iif) {
+        return Err(D::V6TcpNoSocket);
+    }
+    let sum = csum::pseudo6(src, dst, proto::TCP, TCP_LEN as u32);
+    let oif = if ip6::is_link_local(dst) { local.iif.index } else { 0 };
+    if let (Some(reset), Some(way)) = (transport::reset(data, sum), route6(act, local, dst, oif)) {
+        act.stats.mib(Mib::TcpOutSegs, None, 1);
+        act.stats.mib(Mib::TcpOutRsts, None, 1);
+        // The ECN bits are the sender's business alone.
+        let traffic_class = hdr.traffic_class() & !3;
+        let head = Head6 { src, dst, traffic_class, flow_label: 0, proto: proto::TCP };
+        send6(act, local, way, &head, &reset);
+    }
+    Err(D::V6TcpNoSocket)
+}

@@ -1,0 +1,144 @@
+//! Packets that the host sends in answer to one it received: route, header, counters; and the way through `act`.
+
+use super::Local;
+use crate::forward::act::Act;
+use crate::forward::ctx;
+use crate::forward::ip4::fragment::{self, Way};
+use crate::forward::ip4::{self, route::Route as Route4};
+use crate::forward::ip6::{self, addr, route::Kind, route::Route as Route6};
+use crate::forward::observe::Observer;
+use crate::iface::Iface;
+use crate::stats::Mib;
+use crate::wire::ip4::{FRAG_DF, Ip4Hdr};
+use crate::wire::ip6::Ip6Hdr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use warren_fib::RouteType;
+use zerocopy::IntoBytes;
+
+/// The header fields of an answer over IPv4.
+pub struct Head4 {
+    pub src: Ipv4Addr,
+    pub dst: Ipv4Addr,
+    pub tos: u8,
+    pub proto: u8,
+    /// May be cut on its way; it then bears an identification.
+    pub fragment: bool,
+}
+
+/// The header fields of an answer over IPv6.
+pub struct Head6 {
+    pub src: Ipv6Addr,
+    pub dst: Ipv6Addr,
+    pub traffic_class: u8,
+    pub flow_label: u32,
+    pub proto: u8,
+}
+
+/// The way back to `dst`, if it leads out of this host. Linux: ip_route_output_key.
+pub fn route4<'a, O>(
+    act: &Act<'a, '_, O>,
+    local: &Local<'_, '_>,
+    dst: Ipv4Addr,
+    tos: u8,
+) -> Option<(Route4<'a>, &'a Iface)> {
+    let route = ip4::route::output(act.env, dst, tos, 0, local.bytes).ok()?;
+    let oif = route.oif(act.env).filter(|_| route.found == RouteType::Unicast)?;
+    Some((route, oif))
+}
+
+/// The way back to `dst`, by `oif` if that is not 0 and the address asks for it. Linux: ip6_dst_lookup.
+pub fn route6<'a, O>(
+    act: &Act<'a, '_, O>,
+    local: &Local<'_, '_>,
+    dst: Ipv6Addr,
+    oif: u32,
+) -> Option<(Route6<'a>, &'a Iface)> {
+    let route = ip6::route::output(act.env, None, dst, oif, local.bytes);
+    let oif = route.oif(act.env).filter(|_| route.kind == Kind::Unicast)?;
+    Some((route, oif))
+}
+
+/// The source that suits a way. Linux: ip6_route_get_saddr.
+pub fn source6<O>(act: &Act<'_, '_, O>, route: &Route6<'_>, oif: &Iface, dst: Ipv6Addr) -> Option<Ipv6Addr> {
+    route.path.and_then(|p| p.prefsrc).or_else(|| addr::select(act.env, dst, Some(oif)))
+}
+
+/// Sends `body` behind a new header, in pieces where it must be. Counters: IpOutRequests and what follows.
+/// Linux: ip_push_pending_frames, ip_output.
+pub fn send4<'a, O: Observer>(
+    act: &mut Act<'a, '_, O>,
+    local: &Local<'_, '_>,
+    (route, oif): (Route4<'a>, &'a Iface),
+    head: &Head4,
+    body: &[u8],
+) {
+    let hops = route.path.map_or(0, |p| p.hoplimit);
+    let ttl = if hops != 0 { hops } else { act.env.state.sysctl.ip4.ip_default_ttl as u8 };
+    let Ok(len) = u16::try_from(Ip4Hdr::LEN + body.len()) else { return };
+    let mut header = Ip4Hdr::new(len, ttl, head.proto, head.src, head.dst);
+    header.tos = head.tos;
+    if head.fragment {
+        header.id.set(act.limits.next_id(IpAddr::V4(head.dst)));
+    } else {
+        header.frag.set(FRAG_DF);
+    }
+    header.set_checksum(&[]);
+    act.stats.mib(Mib::IpOutRequests, None, 1);
+    let next = route.next_hop(head.dst);
+    let wished = route.path.map_or(0, |p| p.mtu);
+    let mtu = if wished == 0 { oif.mtu } else { wished.min(oif.mtu) };
+    if u32::from(len) > mtu {
+        let packet = [header.as_bytes(), body].concat();
+        match ctx::neighbour(act.env, oif, next, None) {
+            Ok(egress) => fragment::fragment(act, &packet, mtu, Way::Send(&egress), local.iif),
+            Err(wait) => fragment::fragment(act, &packet, mtu, Way::Hold(&wait), local.iif),
+        }
+        return;
+    }
+    let Some(made) = act.make(oif, len.into()) else { return };
+    if let Some((at, rest)) = made.packet.split_at_mut_checked(Ip4Hdr::LEN) {
+        at.copy_from_slice(header.as_bytes());
+        rest.copy_from_slice(body);
+    }
+    let place = made.place;
+    act.stats.mib(Mib::IpOutTransmits, None, 1);
+    act.stats.mib(Mib::IpExtOutOctets, None, len.into());
+    act.reply_made(format_args!("answer from {} to {} by {}", head.src, head.dst, oif.name));
+    act.send_made(oif, next, None, place, local.iif);
+}
+
+/// Sends `body` behind a new header; false if it is larger than the way carries, as this host cuts no IPv6 packets.
+/// Counters: Ip6OutRequests and what follows. Linux: ip6_push_pending_frames, ip6_output.
+pub fn send6<'a, O: Observer>(
+    act: &mut Act<'a, '_, O>,
+    local: &Local<'_, '_>,
+    (route, oif): (Route6<'a>, &'a Iface),
+    head: &Head6,
+    body: &[u8],
+) -> bool {
+    let hops = route.path.map_or(0, |p| p.hoplimit);
+    let hops = if hops != 0 { hops } else { u8::try_from(oif.conf6.hop_limit).unwrap_or(64) };
+    let len = Ip6Hdr::LEN + body.len();
+    let slot = Some(oif.slot);
+    act.stats.mib(Mib::Ip6OutRequests, slot, 1);
+    let Ok(payload) = u16::try_from(body.len()) else { return false };
+    if len > usize::try_from(oif.conf6.mtu).unwrap_or(0) {
+        act.stats.mib(Mib::Ip6FragFails, slot, 1);
+        act.unsent(format_args!("no answer: {len} bytes are more than {} carries", oif.name));
+        return false;
+    }
+    let mut header = Ip6Hdr::new(payload, head.proto, hops, head.src, head.dst);
+    header.set_traffic_class(head.traffic_class);
+    header.set_flow_label(head.flow_label);
+    let Some(made) = act.make(oif, len) else { return false };
+    if let Some((at, rest)) = made.packet.split_at_mut_checked(Ip6Hdr::LEN) {
+        at.copy_from_slice(header.as_bytes());
+        rest.copy_from_slice(body);
+    }
+    let place = made.place;
+    act.stats.mib(Mib::Ip6OutTransmits, slot, 1);
+    act.stats.mib(Mib::Ip6OutOctets, slot, len as u64);
+    act.reply_made(format_args!("answer from {} to {} by {}", head.src, head.dst, oif.name));
+    act.send_made(oif, route.next_hop(head.dst), None, place, local.iif);
+    true
+}

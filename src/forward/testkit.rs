@@ -2,10 +2,11 @@
 
 use super::claim::Family;
 use super::ctx::Env;
-use super::decision::Decision;
+use super::decision::{Decision, ReplyKind, Verdict};
 use super::l3::limit::Limits;
 use super::observe::{Observer, Unobserved};
 use super::{Forwarder, Scope, decide};
+use crate::drop::DropReason;
 use crate::frame::{Frame, Meta};
 use crate::iface::{Addr4, Addr6, LinkKind};
 use crate::state::{LinkInfo, Shared, State, Writer};
@@ -198,4 +199,22 @@ pub fn hbh6(src: &str, dst: &str, options: &[u8]) -> Vec<u8> {
     let payload = options.len() + 2 + 8;
     let hdr = Ip6Hdr::new(payload as u16, proto::HOPOPTS, 64, src.parse().unwrap(), dst.parse().unwrap());
     [hdr.as_bytes(), &[proto::UDP, units as u8], options, &[0; 8]].concat()
+}
+
+/// What became of a packet received on p0: the drop reason, and what is said to its sender.
+pub fn fate(bench: &Bench, packet: &[u8]) -> (Option<DropReason>, Vec<ReplyKind>) {
+    fate_of(bench, packet, Meta { iif: P0, ..Meta::default() })
+}
+
+/// The same for a packet that the link layer says more of.
+pub fn fate_of(bench: &Bench, packet: &[u8], meta: Meta) -> (Option<DropReason>, Vec<ReplyKind>) {
+    bench.decide_with(packet, meta, |d| {
+        let reason = if let Verdict::Drop(reason) = d.verdict { Some(reason) } else { None };
+        (reason, d.replies.iter().map(|r| r.kind).collect())
+    })
+}
+
+/// Why a fresh router drops a packet, if it does.
+pub fn drops(packet: &[u8]) -> Option<DropReason> {
+    fate(&Bench::new(), packet).0
 }

@@ -1,7 +1,7 @@
 //! Each stage of the IPv4 path: the decision for one packet that its check stops, and for one that passes.
 
 use super::super::decision::{ReplyKind, Verdict};
-use super::super::testkit::{Bench, P0, P1, framed, p, udp4, udp4_options};
+use super::super::testkit::{Bench, P0, P1, drops, fate, fate_of, framed, p, udp4, udp4_options};
 use super::echo::Echo;
 use crate::drop::DropReason as D;
 use crate::frame::{Meta, PktType};
@@ -15,21 +15,6 @@ use zerocopy::FromBytes;
 
 const HOST0: &str = "10.0.1.1";
 const FAR: &str = "10.9.0.7";
-
-fn fate(bench: &Bench, packet: &[u8]) -> (Option<D>, Vec<ReplyKind>) {
-    fate_of(bench, packet, Meta { iif: P0, ..Meta::default() })
-}
-
-fn fate_of(bench: &Bench, packet: &[u8], meta: Meta) -> (Option<D>, Vec<ReplyKind>) {
-    bench.decide_with(packet, meta, |d| {
-        let reason = if let Verdict::Drop(reason) = d.verdict { Some(reason) } else { None };
-        (reason, d.replies.iter().map(|r| r.kind).collect())
-    })
-}
-
-fn drops(packet: &[u8]) -> Option<D> {
-    fate(&Bench::new(), packet).0
-}
 
 /// A header field changed, the checksum made right again.
 fn patched(mut packet: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {

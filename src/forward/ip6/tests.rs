@@ -1,7 +1,7 @@
 //! Each stage of the IPv6 path: the decision for one packet that its check stops, and for one that passes.
 
 use super::super::decision::{ReplyKind, Verdict};
-use super::super::testkit::{Bench, HOST0, HOST1, P0, P1, framed, hbh6, p, udp6};
+use super::super::testkit::{Bench, HOST0, HOST1, P0, P1, drops, fate, fate_of, framed, hbh6, p, udp6};
 use crate::drop::DropReason as D;
 use crate::frame::{Meta, PktType};
 use crate::stats::Mib;
@@ -11,22 +11,6 @@ use warren_fib::{Hops, Place, Route, RouteType};
 use zerocopy::FromBytes;
 
 const FAR: &str = "2001:db8:9::7";
-
-/// What became of a packet: the drop reason, and what is said to its sender.
-fn fate(bench: &Bench, packet: &[u8]) -> (Option<D>, Vec<ReplyKind>) {
-    fate_of(bench, packet, Meta { iif: P0, ..Meta::default() })
-}
-
-fn fate_of(bench: &Bench, packet: &[u8], meta: Meta) -> (Option<D>, Vec<ReplyKind>) {
-    bench.decide_with(packet, meta, |d| {
-        let reason = if let Verdict::Drop(reason) = d.verdict { Some(reason) } else { None };
-        (reason, d.replies.iter().map(|r| r.kind).collect())
-    })
-}
-
-fn drops(packet: &[u8]) -> Option<D> {
-    fate(&Bench::new(), packet).0
-}
 
 fn patched(mut packet: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
     packet[at..at + bytes.len()].copy_from_slice(bytes);

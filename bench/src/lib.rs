@@ -1,5 +1,6 @@
 //! Generated tables and traffic for the benches, from a seed: the same seed gives the same bytes on every machine.
 
+pub mod idle;
 pub mod table;
 pub mod traffic;
 

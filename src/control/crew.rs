@@ -91,7 +91,7 @@ impl Crew {
 mod tests {
     use super::*;
     use crate::port::post::{Lease, pairs};
-    use crate::port::wait::{Waker, wait};
+    use crate::port::wait::Waker;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
@@ -107,7 +107,7 @@ mod tests {
             s.spawn(move || {
                 while !end.load(Ordering::SeqCst) {
                     desk.beat();
-                    wait([].into_iter(), &desk.waker, None).unwrap();
+                    desk.sleep.wait(None).unwrap();
                 }
             });
             crew.roll_call().unwrap();

@@ -10,7 +10,7 @@ use crate::forward::observe::Unobserved;
 use crate::forward::{Forwarder, Scope, l3::limit::Limits};
 use crate::frame::{Batch, Frame};
 use crate::neigh::Ask;
-use crate::port::wait::{Idle, Waker, wait};
+use crate::port::wait::{Idle, Sleep, Waker};
 use crate::port::{PortError, Rx, Tx};
 use crate::state::{Shared, State, Writer};
 use crate::stats::{Link, Own, WorkerStats};
@@ -102,7 +102,9 @@ impl Router {
     }
 
     /// Routes until `stop` is set; whoever sets it wakes `waker`.
-    pub fn run(&mut self, stop: &AtomicBool, waker: &Waker) -> Result<(), StandaloneError> {
+    pub fn run(&mut self, stop: &AtomicBool, waker: Waker) -> Result<(), StandaloneError> {
+        let sleep = Sleep::new(waker)?;
+        self.receiving.iter().try_for_each(|(_, rx)| sleep.add(rx))?;
         let mut idle = Idle::new(Instant::now());
         while !stop.load(Ordering::Relaxed) {
             let now = Now::read();
@@ -112,7 +114,7 @@ impl Router {
                 self.reader.sleep();
                 self.receiving.iter_mut().for_each(|(_, rx)| rx.release());
                 let left = self.host.due().map(|due| Duration::from_nanos(due.saturating_sub(now.mono)));
-                wait(self.receiving.iter().map(|(_, rx)| rx), waker, left)?;
+                sleep.wait(left)?;
             }
         }
         Ok(())

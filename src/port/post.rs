@@ -4,7 +4,7 @@
 //! Invariant: a worker's heartbeat grows before it reads orders and state, so at the next beat but one after a publication or
 //! an order nothing older is in use, and the order has been carried out as far as one round goes.
 
-use super::wait::Waker;
+use super::wait::{Sleep, Waker};
 use super::{PortError, Rx, Tx};
 use crate::neigh::Ask;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -101,8 +101,8 @@ impl Post {
 pub struct Desk {
     /// What control wants.
     pub orders: Receiver<Order>,
-    /// Ends sleep.
-    pub waker: Waker,
+    /// Until a frame or control comes.
+    pub sleep: Sleep,
     /// Until when frames are warren's.
     pub lease: Lease,
     beats: Arc<AtomicU64>,
@@ -139,7 +139,7 @@ pub fn pairs(
         let (waker, beats) = (Waker::new()?, Arc::new(AtomicU64::new(0)));
         posts.push(Post { orders: sender, waker: waker.try_clone()?, beats: Arc::clone(&beats) });
         let (lease, news, control) = (lease.clone(), news.clone(), control.try_clone()?);
-        desks.push(Desk { orders, waker, lease, beats, news, control });
+        desks.push(Desk { orders, sleep: Sleep::new(waker)?, lease, beats, news, control });
     }
     Ok((posts, desks, received))
 }

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
     use crate::frame::PktType;
     use crate::port::testnet::{Net, transfer};
-    use crate::port::wait::{Waker, wait};
+    use crate::port::wait::{Sleep, Waker};
     use std::net::UdpSocket;
     use std::time::Duration;
 
@@ -162,10 +162,12 @@ mod tests {
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         assert_eq!((rx.name(), rx.index()), ("t0", net.index("t0")));
         let mut rx = crate::port::Rx::Tap(rx);
+        let sleep = Sleep::new(Waker::new().unwrap()).unwrap();
+        sleep.add(&rx).unwrap();
         for n in 0..100_u8 {
             let text = [&[n][..], &vec![b'x'; usize::from(n)]].concat();
             socket.send_to(&text, "10.0.0.2:9").unwrap();
-            wait([&rx].into_iter(), &Waker::new().unwrap(), Some(Duration::from_secs(10))).unwrap();
+            sleep.wait(Some(Duration::from_secs(10))).unwrap();
             let mut batch = Batch::new();
             assert_eq!(rx.receive(&mut batch).unwrap(), 1);
             let frame = &mut batch[0];

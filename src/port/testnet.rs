@@ -1,7 +1,7 @@
 //! Network namespaces for the tests of the ports: made by `ip netns`, removed when dropped, also when a test fails;
 //! and a TCP transfer over a bridge of two ports.
 
-use super::wait::{Waker, wait};
+use super::wait::{Sleep, Waker};
 use super::{Rx, Tx};
 use crate::frame::{Batch, Frame};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -105,7 +105,8 @@ struct Seen {
 
 /// Copies frames between two ports as they are, straight from the memory they are lent from, until `stop`.
 fn bridge([(rx0, tx0), (rx1, tx1)]: &mut [(Rx, Tx); 2], stop: &AtomicBool) -> Seen {
-    let waker = Waker::new().unwrap();
+    let sleep = Sleep::new(Waker::new().unwrap()).unwrap();
+    [&*rx0, &*rx1].into_iter().for_each(|rx| sleep.add(rx).unwrap());
     let mut seen = Seen::default();
     while !stop.load(Ordering::Relaxed) {
         let mut round = 0;
@@ -121,7 +122,7 @@ fn bridge([(rx0, tx0), (rx1, tx1)]: &mut [(Rx, Tx); 2], stop: &AtomicBool) -> Se
             rx.release();
         }
         if round == 0 {
-            wait([&*rx0, &*rx1].into_iter(), &waker, Some(Duration::from_millis(50))).unwrap();
+            sleep.wait(Some(Duration::from_millis(50))).unwrap();
         }
     }
     seen

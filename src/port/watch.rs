@@ -81,6 +81,9 @@ impl Watch {
 
     /// The session, if frames of this interface are wanted.
     pub fn of(&self, link: u32) -> Option<Arc<Session>> {
+        if !self.0.taken.load(Ordering::Relaxed) {
+            return None;
+        }
         let session = self.0.session.load();
         session.as_ref().filter(|s| s.link == link).map(Arc::clone)
     }

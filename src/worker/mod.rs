@@ -13,18 +13,22 @@ use crate::forward::Forwarder;
 use crate::forward::ctx::Env;
 use crate::forward::observe::Unobserved;
 use crate::port::post::{Desk, News, Order};
-use crate::port::wait::{Idle, wait};
+use crate::port::wait::Idle;
 use crate::port::watch::Watch;
 use crate::state::{Shared, State};
+use crate::sys::sched::set_slice;
 use port::Port;
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use warren_fib::{FibError, Reader, View};
 use ways::Ways;
 
 /// How often ring counters are read, in nanoseconds: each reading is a system call for each port.
 const READ_COUNTERS: u64 = 1_000_000_000;
+
+/// Short turns, so that a worker that a frame wakes need not wait until others end theirs.
+const SLICE: Duration = Duration::from_micros(100);
 
 /// One worker, to be [`run`](Worker::run) on its own thread.
 pub struct Worker {
@@ -98,6 +102,8 @@ impl Worker {
             // Refused in some containers: then the scheduler decides.
             core_affinity::set_for_current(core);
         }
+        // Refused in some sandboxes: then others end their turns first when a frame wakes it.
+        let _ = set_slice(SLICE);
         let mut idle = Idle::new(Instant::now());
         loop {
             match self.round() {
@@ -112,8 +118,8 @@ impl Worker {
     /// Sleeps until a frame or an order comes. While asleep it holds up no reclamation.
     fn sleep(&mut self) {
         self.reader.sleep();
-        // Poll fails only for want of kernel memory; then the loop spins until there is some.
-        let _ = wait(self.ports.iter().map(Port::rx), &self.desk.waker, None);
+        // Fails only for want of kernel memory; then the loop spins until there is some.
+        let _ = self.desk.sleep.wait(None);
     }
 
     /// One batch from each port.
@@ -149,7 +155,7 @@ impl Worker {
         while let Ok(order) = self.desk.orders.try_recv() {
             any = true;
             match order {
-                Order::Receive(index, rx) => self.ports.push(Port::new(index, rx)),
+                Order::Receive(index, rx) => self.ports.push(Port::new(index, rx, &self.desk.sleep)),
                 Order::Return(index) => {
                     self.ports.iter_mut().filter(|p| p.index == index).for_each(Port::leave);
                 }
@@ -175,6 +181,7 @@ impl Worker {
         }
         while let Some(at) = self.ports.iter().position(Port::done) {
             let Port { index, rx, failed, .. } = self.ports.swap_remove(at);
+            self.desk.sleep.remove(&rx);
             if let Err(News::Returned(index, rx, failed)) = self.desk.tell(News::Returned(index, rx, failed))
             {
                 self.ports.push(Port::finished(index, rx, failed));

@@ -6,6 +6,7 @@ use crate::forward::Forwarder;
 use crate::forward::observe::Unobserved;
 use crate::frame::Batch;
 use crate::port::post::Lease;
+use crate::port::wait::Sleep;
 use crate::port::watch::Watch;
 use crate::port::{PortError, Rx, Statistics};
 use crate::state::State;
@@ -34,17 +35,22 @@ enum Stage {
 }
 
 impl Port {
-    pub(super) fn new(index: u32, rx: Box<Rx>) -> Port {
-        Port { index, rx, failed: None, stage: Stage::Open, seen: Statistics::default() }
+    /// One that ends `sleep`. If it cannot, it has failed.
+    pub(super) fn new(index: u32, rx: Box<Rx>, sleep: &Sleep) -> Port {
+        let interface = || format!("interface {index}");
+        let failed = sleep.add(&rx).err();
+        let failed = failed.map(|source| PortError::System {
+            interface: interface(),
+            doing: "wait for frames",
+            source,
+        });
+        let stage = if failed.is_some() { Stage::Done } else { Stage::Open };
+        Port { index, rx, failed, stage, seen: Statistics::default() }
     }
 
     /// One that could not be given back yet.
     pub(super) fn finished(index: u32, rx: Box<Rx>, failed: Option<PortError>) -> Port {
-        Port { failed, stage: Stage::Done, ..Port::new(index, rx) }
-    }
-
-    pub(super) fn rx(&self) -> &Rx {
-        &self.rx
+        Port { index, rx, failed, stage: Stage::Done, seen: Statistics::default() }
     }
 
     /// To be given back once it is empty.

@@ -31,7 +31,7 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
         let _ = wake.wake();
     })?;
     forwarding(&names);
-    Ok(router.run(&stop, &waker)?)
+    Ok(router.run(&stop, waker)?)
 }
 
 /// Makes a TAP device for each link, with the link's MTU. Its hardware address is for the other side to choose: the

@@ -52,7 +52,9 @@ fn start_and_stop(lab: &Lab) -> usize {
     let outcome = flow.end();
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(outcome.doubled(), 0, "of {} lost", outcome.lost());
-    outcome.lost() - starved
+    let lost = outcome.lost().saturating_sub(starved);
+    println!("a start and a stop lost {lost} packets of {}", outcome.sent());
+    lost
 }
 
 #[test]
@@ -67,6 +69,7 @@ fn a_successor_takes_over_and_forwards() {
     std::thread::sleep(Duration::from_millis(200));
     let outcome = flow.end();
     assert_eq!(outcome.doubled(), 0);
+    println!("a successor: {} of {} lost, gap {:?}", outcome.lost(), outcome.sent(), outcome.gap());
     // Little is lost (see the test above); a second would be a lease that ran out.
     assert!(outcome.gap() < Duration::from_millis(500), "{} lost, gap {:?}", outcome.lost(), outcome.gap());
     let before = lab.kernel_forwarded();
@@ -86,6 +89,7 @@ fn the_kernel_forwards_again_after_a_kill() {
     warren.child.wait().unwrap();
     let outcome = flow.end();
     assert_eq!(outcome.doubled(), 0);
+    println!("after kill -9 the kernel forwards: gap {:?}", outcome.gap());
     assert!(outcome.gap() < Duration::from_millis(100), "{:?}", outcome.gap());
     assert_eq!(traces(&lab), 0);
     // What it left does not hinder the next.
@@ -109,6 +113,7 @@ fn a_stopped_warren_stands_aside_and_takes_over_again() {
     let outcome = flow.end();
     assert_eq!(outcome.doubled(), 0, "what was in the rings went unread");
     let gap = outcome.gap();
+    println!("after kill -STOP the kernel forwards: gap {gap:?}");
     assert!(gap > Duration::from_millis(500) && gap < Duration::from_millis(1500), "{gap:?}");
     let before = lab.kernel_forwarded();
     lab.ping(3, B6);

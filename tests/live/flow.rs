@@ -84,6 +84,11 @@ impl Outcome {
         longest.max(self.sent.last().unwrap().saturating_duration_since(last))
     }
 
+    /// Packets sent.
+    pub(crate) fn sent(&self) -> usize {
+        self.sent.len()
+    }
+
     /// Packets that did not arrive.
     pub(crate) fn lost(&self) -> usize {
         self.sent.len() - self.arrived.len()

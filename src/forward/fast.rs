@@ -53,15 +53,13 @@ fn v6<'a>(env: Env<'a>, iif: &'a Iface, bytes: &[u8], meta: &Meta) -> Option<Fas
         && sysctl.all6.proxy_ndp == 0
         && iif.conf6.disable_ipv6 == 0
         && iif.kind == LinkKind::Ethernet
+        && !env.state.odd_local6
         && !env.state.rules6.custom();
     let plain = hdr.version() == 6 && hdr.hop_limit > 1 && hdr.next_header != proto::HOPOPTS;
-    if !(quiet && plain && ordinary6(src) && ordinary6(dst)) {
+    if !(quiet && plain && ordinary6(src) && ordinary6(dst)) || env.state.left.contains6(dst) {
         return None;
     }
     let packet = bytes.get(..Ip6Hdr::LEN + usize::from(hdr.payload_len.get()))?;
-    if env.view.table::<Ipv6Addr>(TABLE_LOCAL).is_some_and(|t| t.lookup(dst).next().is_some()) {
-        return None;
-    }
     let member = member(env, TABLE_MAIN, dst, || multipath::hash6(env.state, packet))?;
     let oif = env.state.ifaces.get(member.oif)?;
     let mtu = u32::try_from(oif.conf6.mtu).unwrap_or(0);

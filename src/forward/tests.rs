@@ -1,11 +1,11 @@
 //! The batch as a whole: both routes through the code give the same, held packets, order, hostile bytes.
 
 use super::observe::{Observer, Unobserved};
-use super::testkit::{Bench, P0, P1, hbh6, udp4, udp4_options, udp6};
+use super::testkit::{Bench, P0, P1, hbh6, p, udp4, udp4_options, udp6};
 use crate::drop::DropReason as D;
 use crate::frame::{Meta, PktType};
 use crate::stats::{Counts, Link, Mib, Own};
-use warren_fib::{Neighbour, Nud};
+use warren_fib::{Hops, Neighbour, Nud, Place, Route, RouteType, TABLE_LOCAL};
 
 /// Any of many packets: good ones of both families, and bytes changed anywhere.
 fn packet(kind: u8, host: u8, hops: u8, len: u16, flips: &[(u16, u8)]) -> Vec<u8> {
@@ -68,6 +68,22 @@ fn common_packets_take_the_fast_path() {
     let (sent, counts) = bench.run(&packets);
     assert_eq!((sent.len(), counts.own(Own::FastPackets), counts.own(Own::FullPackets)), (2, 2, 0));
     assert!(sent.iter().all(|(oif, _)| *oif == P1));
+}
+
+#[test]
+fn a_route_that_a_user_put_into_table_local_is_heeded() {
+    let mut bench = Bench::new();
+    let packet = [udp6("2001:db8:1::1", "2001:db8:9::1", 64, 100)];
+    let mut route = Route::new(p("2001:db8:9::/64"), Hops::None);
+    (route.kind, route.table) = (RouteType::Blackhole, TABLE_LOCAL);
+    bench.writer.insert6(route.clone(), Place::New).unwrap();
+    assert!(bench.writer.changed(), "control publishes a new snapshot");
+    bench.writer.publish();
+    let (sent, counts) = bench.run(&packet);
+    assert_eq!((sent.len(), counts.drops(D::V6Blackhole as usize)), (0, 1));
+    assert!(bench.writer.remove6(&route).unwrap());
+    bench.writer.publish();
+    assert_eq!(bench.run(&packet).1.own(Own::FastPackets), 1);
 }
 
 #[test]

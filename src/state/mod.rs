@@ -28,6 +28,8 @@ pub struct State {
     pub rules6: Rules<Ipv6Addr>,
     /// Destinations that the kernel keeps.
     pub left: Left,
+    /// Whether IPv6 table local leads unicast packets anywhere but to this host; else `left` says all that it says.
+    pub odd_local6: bool,
     /// All IPv4 addresses of all interfaces.
     pub own4: AHashSet<Ipv4Addr>,
     /// The multipath seed while the user has set none; the kernel's own is secret.
@@ -55,6 +57,7 @@ impl Default for State {
             rules4: Rules::default(),
             rules6: Rules::default(),
             left: Left::default(),
+            odd_local6: false,
             own4: AHashSet::new(),
             own_seed: 0,
             generation: 0,

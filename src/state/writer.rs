@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use warren_fib::{
     FibError, Ip, LinkState, Neighbour, NexthopObject, Place, Prefix, Route, RouteType, Rule, Rules,
+    TABLE_LOCAL,
 };
 
 /// A change that cannot be carried out.
@@ -56,6 +57,8 @@ pub struct Writer {
     slots: AHashMap<u32, u16>,
     local4: BTreeSet<(Prefix<Ipv4Addr>, u32)>,
     local6: BTreeSet<(Prefix<Ipv6Addr>, u32)>,
+    /// Prefixes of IPv6 table local that are not `left`: routes that a user has put there, or that sends on.
+    odd6: BTreeSet<Prefix<Ipv6Addr>>,
     /// Destinations left to the kernel for other reasons than a local route.
     extra4: Vec<Prefix<Ipv4Addr>>,
     extra6: Vec<Prefix<Ipv6Addr>>,
@@ -64,6 +67,8 @@ pub struct Writer {
 /// A family's set of prefixes with local routes.
 trait Locals: Ip {
     fn locals(w: &mut Writer) -> &mut BTreeSet<(Prefix<Self>, u32)>;
+    /// A prefix of table local has changed. Only IPv6 asks that table by itself.
+    fn settle_odd(_: &mut Writer, _: Prefix<Self>) {}
 }
 
 impl Locals for Ipv4Addr {
@@ -75,6 +80,13 @@ impl Locals for Ipv4Addr {
 impl Locals for Ipv6Addr {
     fn locals(w: &mut Writer) -> &mut BTreeSet<(Prefix<Self>, u32)> {
         &mut w.local6
+    }
+
+    fn settle_odd(w: &mut Writer, dst: Prefix<Self>) {
+        // No unicast packet finds the routes of multicast groups.
+        let group = dst.len() >= 8 && dst.addr().is_multicast();
+        let odd = !group && w.fib.routes_at(TABLE_LOCAL, dst).iter().any(|route| !is_left(route));
+        w.changed |= if odd { w.odd6.insert(dst) } else { w.odd6.remove(&dst) };
     }
 }
 
@@ -94,6 +106,7 @@ impl Writer {
             slots: AHashMap::new(),
             local4: BTreeSet::new(),
             local6: BTreeSet::new(),
+            odd6: BTreeSet::new(),
             extra4: Vec::new(),
             extra6: Vec::new(),
         };
@@ -227,6 +240,9 @@ impl Writer {
 
     /// Takes a prefix from those left to the kernel if no route of it is a reason any more.
     fn settle_locals<A: Locals>(&mut self, key: (Prefix<A>, u32)) {
+        if key.1 == TABLE_LOCAL {
+            A::settle_odd(self, key.0);
+        }
         if A::locals(self).contains(&key) && !self.fib.routes_at(key.1, key.0).iter().any(is_left) {
             A::locals(self).remove(&key);
             self.changed = true;
@@ -336,6 +352,7 @@ impl Writer {
             let (fib, before) = (&self.fib, (self.local4.len(), self.local6.len()));
             self.local4.retain(|&(dst, table)| fib.routes_at(table, dst).iter().any(is_left));
             self.local6.retain(|&(dst, table)| fib.routes_at(table, dst).iter().any(is_left));
+            self.odd6.retain(|&dst| fib.routes_at(TABLE_LOCAL, dst).iter().any(|route| !is_left(route)));
             self.changed |= before != (self.local4.len(), self.local6.len());
         }
         more
@@ -345,6 +362,7 @@ impl Writer {
     pub fn publish(&mut self) {
         self.draft.left = self.left();
         self.draft.own4 = own4(&self.draft);
+        self.draft.odd_local6 = !self.odd6.is_empty();
         self.draft.generation += 1;
         self.changed = false;
         let old = self.shared.state.swap(Arc::new(self.draft.clone()));

@@ -23,7 +23,7 @@ fn frames_and_reasons_are_captured_until_a_signal() {
     let _warren = lab.warren("");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("seen.pcapng");
-    let capture = lab.start(&format!("capture r0 --json -w {}", file.display()));
+    let mut capture = lab.start(&format!("capture r0 --json -w {}", file.display()));
     // The file begins once the capture does.
     let end = Instant::now() + Duration::from_secs(20);
     while std::fs::metadata(&file).map_or(0, |m| m.len()) == 0 {
@@ -60,7 +60,7 @@ fn frames_and_reasons_are_captured_until_a_signal() {
 fn a_capture_ends_by_itself_after_so_many_frames() {
     let lab = Lab::new("count");
     let _warren = lab.warren("");
-    let capture = lab.start("capture r1 -c 2 -w /dev/null");
+    let mut capture = lab.start("capture r1 -c 2 -w /dev/null");
     std::thread::scope(|s| {
         s.spawn(|| run(&lab.a, &format!("ping -c 20 -i 0.05 {B4}")));
         assert_eq!(capture.end(), (Some(0), "r1: 1 frames received, 0 of them dropped, 1 sent".to_owned()));

@@ -43,7 +43,7 @@ fn start_and_stop_lose_little_and_double_nothing() {
 /// Packets of a flow that a start and a stop cost.
 fn start_and_stop(lab: &Lab) -> usize {
     let flow = Flow::start(lab);
-    let warren = lab.warren("");
+    let mut warren = lab.warren("");
     // Ring counters are read once a second.
     std::thread::sleep(Duration::from_millis(1200));
     let starved = lab.row("links", "name", "r0").unwrap()["rx_dropped"].as_u64().unwrap() as usize;
@@ -61,7 +61,7 @@ fn start_and_stop(lab: &Lab) -> usize {
 fn a_successor_takes_over_and_forwards() {
     let lab = Lab::new("replace");
     lab.ping(1, B4);
-    let first = lab.warren("");
+    let mut first = lab.warren("");
     let flow = Flow::start(&lab);
     let second = lab.warren("--replace --workers 2");
     let (code, said) = first.end();

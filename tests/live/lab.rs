@@ -4,15 +4,14 @@
 //! a a0 ---- r0 r r1 ---- b0 b      10.0.1.0/24, 2001:db8:1::/64 | 10.0.2.0/24, 2001:db8:2::/64; hosts are 1, r is 254 or fe
 //! ```
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use serde_json::Value;
 use warren::stats::Mib;
 use warren::sys::netns::Namespace;
 use warren::telemetry::kernel;
+
+pub(crate) use crate::process::{Warren, run, start, try_run};
 
 /// The addresses of host b.
 pub(crate) const B4: &str = "10.0.2.1";
@@ -63,21 +62,7 @@ impl Lab {
 
     /// Starts `warren` with these arguments.
     pub(crate) fn start(&self, arguments: &str) -> Warren {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
-        command.args(arguments.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = self.r.spawn(&mut command).unwrap();
-        let (sender, lines) = channel();
-        let streams: [Box<dyn Read + Send>; 2] =
-            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
-        for stream in streams {
-            let sender = sender.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    let _ = sender.send(line);
-                }
-            });
-        }
-        Warren { child, lines, said: Vec::new() }
+        start(&self.r, arguments)
     }
 
     /// The rows of `warren show TOPIC --json`.
@@ -117,71 +102,4 @@ impl Lab {
         assert!(!ok, "{said}");
         said
     }
-}
-
-/// A warren that runs, killed when dropped.
-pub(crate) struct Warren {
-    pub(crate) child: Child,
-    lines: Receiver<String>,
-    /// What it printed and nobody waited for.
-    said: Vec<String>,
-}
-
-impl Warren {
-    /// Waits for a line that holds `text`, takes it away and gives it. (Lines of its two streams come in any order.)
-    pub(crate) fn wait_for(&mut self, text: &str) -> String {
-        let end = Instant::now() + Duration::from_secs(20);
-        loop {
-            if let Some(at) = self.said.iter().position(|line| line.contains(text)) {
-                return self.said.remove(at);
-            }
-            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(line) => self.said.push(line),
-                Err(_) => panic!("warren never said {text:?}; it said {:#?}", self.said),
-            }
-        }
-    }
-
-    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-
-    /// Waits for its end; the exit code and all that it printed.
-    pub(crate) fn end(mut self) -> (Option<i32>, String) {
-        let end = Instant::now() + Duration::from_secs(20);
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < end, "warren did not end; it said {:#?}", self.said);
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let code = self.child.wait().unwrap().code();
-        while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(5)) {
-            self.said.push(line);
-        }
-        (code, self.said.join("\n"))
-    }
-}
-
-impl Drop for Warren {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Runs a command line without quotes in a namespace; gives what it printed.
-pub(crate) fn run(space: &Namespace, line: &str) -> String {
-    let (ok, text) = try_run(space, line);
-    assert!(ok, "{line}: {text}");
-    text
-}
-
-/// As [`run`], for what may fail: whether it succeeded, and what it printed.
-pub(crate) fn try_run(space: &Namespace, line: &str) -> (bool, String) {
-    let mut words = line.split_whitespace();
-    let output = space.output(Command::new(words.next().unwrap()).args(words));
-    let output =
-        output.unwrap_or_else(|e| panic!("{line}: {e}; install iproute2, iputils-ping, nftables, iperf3"));
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }

@@ -6,4 +6,6 @@ mod ends;
 mod flow;
 mod forwards;
 mod lab;
+#[path = "../process/mod.rs"]
+mod process;
 mod refuses;

@@ -13,6 +13,8 @@ const BPF_PROG_QUERY: u32 = 16;
 const BPF_LINK_CREATE: u32 = 28;
 
 const VERIFIER_LOG_BYTES: u32 = 64 * 1024;
+/// How often a load is tried: the verifier gives up with EAGAIN when a signal comes.
+const LOAD_TRIES: u32 = 5;
 /// The kernel allows 64 programs at one tcx hook (`BPF_MPROG_MAX`).
 const PROGRAMS_AT_A_HOOK_MAX: u32 = 64;
 
@@ -78,10 +80,15 @@ impl Program {
             expected_attach_type: hook as u32,
             ..Attr::default()
         };
-        // SAFETY: insns points to insn_cnt words, license to a C string; both outlive the call.
-        let error = match unsafe { bpf_fd(BPF_PROG_LOAD, &mut attr) } {
-            Ok(fd) => return Ok(Self { fd, name: name.to_owned() }),
-            Err(error) => error,
+        let mut left = LOAD_TRIES;
+        let error = loop {
+            left -= 1;
+            // SAFETY: insns points to insn_cnt words, license to a C string; both outlive the call.
+            match unsafe { bpf_fd(BPF_PROG_LOAD, &mut attr) } {
+                Ok(fd) => return Ok(Self { fd, name: name.to_owned() }),
+                Err(error) if left > 0 && error.raw_os_error() == Some(libc::EAGAIN) => {}
+                Err(error) => break error,
+            }
         };
         let mut log = vec![0; VERIFIER_LOG_BYTES as usize];
         attr.log_level = 1;

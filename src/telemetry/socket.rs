@@ -22,6 +22,8 @@ const FOLDER: &str = "/run/warren/control";
 const REQUEST_MAX: u64 = 4096;
 /// How long a client may take for its request, and the server for its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long looking whether a lock is held may take.
+const SWEEP: Duration = Duration::from_millis(50);
 
 /// What can be asked.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -107,25 +109,19 @@ pub struct Place {
 impl Place {
     /// Takes the place, at once or as soon as `patience` allows.
     pub fn take(patience: Duration) -> Result<Place, SocketError> {
+        // One that sweeps holds any lock for a moment.
+        let patience = patience.max(SWEEP);
         let path = path()?;
         let made = DirBuilder::new().recursive(true).mode(0o700).create(FOLDER);
         made.map_err(failed(&path, "make its folder"))?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path.with_extension("lock"))
-            .map_err(failed(&path, "open its lock"))?;
+        sweep(Path::new(FOLDER), &path);
         let begin = Instant::now();
         loop {
-            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Place { path, _lock: lock }),
-                Err(rustix::io::Errno::WOULDBLOCK) if begin.elapsed() < patience => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Err(rustix::io::Errno::WOULDBLOCK) => return Err(SocketError::Taken),
-                Err(error) => return Err(failed(&path, "lock it")(error.into())),
+            match lock(&path.with_extension("lock")) {
+                Ok(Some(lock)) => return Ok(Place { path, _lock: lock }),
+                Ok(None) if begin.elapsed() < patience => std::thread::sleep(Duration::from_millis(5)),
+                Ok(None) => return Err(SocketError::Taken),
+                Err(error) => return Err(failed(&path, "lock it")(error)),
             }
         }
     }
@@ -154,7 +150,37 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        remove(&self.path);
+    }
+}
+
+/// Removes a socket and its lock, which the caller holds.
+fn remove(socket: &Path) {
+    let _ = fs::remove_file(socket);
+    let _ = fs::remove_file(socket.with_extension("lock"));
+}
+
+/// Takes a lock file; `None` if somebody else has it.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    // Its last owner may have removed it between our opening and locking: then it locks nothing.
+    let same =
+        fs::metadata(path).is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there.ino()));
+    Ok(same.then_some(file))
+}
+
+/// Removes what warrens left that were killed, of namespaces that may be gone; all but `own`.
+fn sweep(folder: &Path, own: &Path) {
+    let sockets = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    for path in sockets.map(|path| path.with_extension("sock")).filter(|path| path != own) {
+        if let Ok(Some(_held)) = lock(&path.with_extension("lock")) {
+            remove(&path);
+        }
     }
 }
 
@@ -237,6 +263,30 @@ mod tests {
             BufReader::new(&client).read_line(&mut line).unwrap();
             line
         })
+    }
+
+    #[test]
+    fn what_the_dead_left_is_swept_and_the_living_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["1.sock", "1.lock", "2.lock", "3.sock", "4.sock", "4.lock"] {
+            File::create(at(name)).unwrap();
+        }
+        let living = lock(&at("2.lock")).unwrap().unwrap();
+        assert!(lock(&at("2.lock")).unwrap().is_none());
+        sweep(folder.path(), &at("4.sock"));
+        let mut left: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["2.lock", "4.lock", "4.sock"]);
+        // A lock that was removed after somebody opened it is none.
+        remove(&at("2.sock"));
+        let next = lock(&at("2.lock")).unwrap();
+        assert!(
+            next.is_some() && living.metadata().unwrap().ino() != next.unwrap().metadata().unwrap().ino()
+        );
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(is_closed_pipe) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("warren: {}", one_line(&error));
+            complain(&one_line(&error));
             if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
@@ -121,8 +121,13 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
     let text = error.to_string();
     let first: Vec<_> = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
-    eprintln!("warren: {} (see `warren help`)", first.join(" ").trim_start_matches("error: "));
+    complain(&format!("{} (see `warren help`)", first.join(" ").trim_start_matches("error: ")));
     ExitCode::from(2)
+}
+
+/// One line on stderr. That may be closed, which is no reason to fail in another way.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "warren: {line}");
 }
 
 /// Prints to stdout; a closed pipe is an error that `main` passes over.

@@ -17,7 +17,7 @@ use crate::port::post::{Lease, pairs};
 use crate::port::wait::Waker;
 use crate::port::watch::{Capture, Watch};
 use crate::state::Writer;
-use crate::telemetry::show::Source;
+use crate::telemetry::show::{Control, Source};
 use crate::telemetry::socket::{self, Answer, Place, Reply};
 use crate::worker::Worker;
 use anyhow::{anyhow, bail};
@@ -36,8 +36,17 @@ const PEERS: usize = 1 << 16;
 /// How long a predecessor may take to end after it has let go.
 const PREDECESSOR: Duration = Duration::from_secs(5);
 
+const EXAMPLES: &str = "\
+Examples:
+  warren run                                       every Ethernet interface with an address
+  warren run eth1 eth2 --workers 4                 these two, four threads on cores of their own
+  warren run eth1 eth2 --replace                   take over from a running warren, as after an update
+  warren run eth1 eth2 --bypass firewall           although nftables rules stand in the way: they are not applied
+  warren run --standalone --io tap -s box.toml     no kernel behind it: a router for containers and machines on TAPs";
+
 /// Route between interfaces of this network namespace, in place of the kernel
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Interfaces to take frames from [default: every Ethernet interface with an address]
     #[arg(value_name = "IF")]
@@ -119,10 +128,22 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let _ = wake.wake();
     })?;
     let wish = Wish { interfaces: args.interfaces.clone(), bypass: bypass(&args.bypass) };
-    let source = Source { shared, workers: stats, control, waker: waker.try_clone()? };
-    // Standard error may be closed; that is no reason to stop forwarding.
-    let say = |line: &str| drop(writeln!(std::io::stderr(), "warren: {line}"));
-    let parts = Parts { mirror, crew: Crew::new(posts), news, lease, requests, waker, wish, say, forwarding };
+    let source = Source {
+        shared,
+        workers: stats,
+        control: Some(Control { requests: control, waker: waker.try_clone()? }),
+    };
+    let parts = Parts {
+        mirror,
+        crew: Crew::new(posts),
+        news,
+        lease,
+        requests,
+        waker,
+        wish,
+        say: super::complain,
+        forwarding,
+    };
     let live = Live::new(parts, args.replace)?;
     let place = match place {
         Some(place) => place,

@@ -4,8 +4,14 @@ use crate::scenario::snapshot::Snapshot;
 use anyhow::Context;
 use std::path::PathBuf;
 
+const EXAMPLES: &str = "\
+Examples:
+  warren snapshot -o box.toml
+  ip netns exec lab warren snapshot | less";
+
 /// Write this box's state as a scenario file
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The file to write [default: standard output]
     #[arg(short, long, value_name = "FILE")]
@@ -19,7 +25,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let Snapshot { scenario, left_out, .. } = Snapshot::take()?;
     for line in left_out {
-        eprintln!("left out: {line}");
+        super::complain(&format!("left out: {line}"));
     }
     if args.json {
         return super::print_json(&serde_json::to_value(&scenario)?);

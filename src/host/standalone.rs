@@ -56,6 +56,7 @@ pub struct Router {
     host: Host,
     receiving: Vec<(u32, Rx)>,
     sending: Vec<(u32, Tx)>,
+    say: fn(&str),
 }
 
 /// One moment by two clocks, in nanoseconds: one that never steps, and one since 1970.
@@ -79,12 +80,14 @@ impl Now {
 }
 
 impl Router {
-    /// A router with the published state of `writer`, which `shared` reads. `seed` hides what peers must not guess.
+    /// A router with the published state of `writer`, which `shared` reads. `seed` hides what peers must not guess; `say`
+    /// tells the user one line.
     pub fn new(
         writer: Writer,
         shared: Arc<Shared>,
         ports: Vec<Port>,
         seed: u64,
+        say: fn(&str),
     ) -> Result<Router, StandaloneError> {
         let (mut receiving, mut sending) = (Vec::new(), Vec::new());
         for Port { index, rx, tx } in ports {
@@ -93,7 +96,7 @@ impl Router {
         }
         let reader = shared.fib.reader()?;
         let forwarder = Forwarder::new(Arc::new(Limits::new(PEERS, seed)), Scope::Whole);
-        Ok(Router { writer, shared, reader, forwarder, host: Host::new(), receiving, sending })
+        Ok(Router { writer, shared, reader, forwarder, host: Host::new(), receiving, sending, say })
     }
 
     /// The counters, to be read at any time.
@@ -123,19 +126,27 @@ impl Router {
     /// One batch from each port, then what time and neighbours ask for. Returns the number of frames received.
     pub fn round(&mut self, now: Now) -> Result<usize, StandaloneError> {
         let mut frames = 0;
-        for (index, rx) in &mut self.receiving {
+        let mut gone = Vec::new();
+        for (at, (index, rx)) in self.receiving.iter_mut().enumerate() {
             let mut batch = Batch::new();
-            let n = rx.receive(&mut batch)?;
-            if n == 0 {
-                continue;
+            match rx.receive(&mut batch) {
+                // Frames come again when the device is up.
+                Ok(0) | Err(PortError::Down { .. }) => continue,
+                Ok(n) => frames += n,
+                Err(error) => {
+                    gone.push((at, error));
+                    continue;
+                }
             }
-            frames += n;
             batch.iter_mut().for_each(|f| f.meta.iif = *index);
             let (view, state) = (self.reader.pin(), self.shared.state.load());
             let env = Env { view: &view, state: &state, now: now.mono, wall: now.wall };
             self.forwarder.batch(env, &mut batch, &mut Unobserved);
             answer(&mut self.host, &mut self.forwarder, env, &batch);
             send(&mut self.sending, &mut self.forwarder, &batch, &state);
+        }
+        while let Some((at, error)) = gone.pop() {
+            self.lose(at, error)?;
         }
         self.host_round(now);
         while self.learn() {
@@ -146,6 +157,19 @@ impl Router {
             send(&mut self.sending, &mut self.forwarder, &[], &state);
         }
         Ok(frames)
+    }
+
+    /// Goes on without the device that is `at` this place, which has gone; fails if it was the last.
+    fn lose(&mut self, at: usize, error: PortError) -> Result<(), StandaloneError> {
+        let (index, _) = self.receiving.remove(at);
+        self.sending.retain(|(other, _)| *other != index);
+        self.writer.update_iface(index, |iface| (iface.up, iface.carrier) = (false, false));
+        self.writer.publish();
+        if self.receiving.is_empty() {
+            return Err(error.into());
+        }
+        (self.say)(&error.to_string());
+        Ok(())
     }
 
     /// The host's timers.

@@ -23,6 +23,9 @@ use warren_fib::{Ip, Prefix, Rule, RuleAction, Rules};
 
 /// How long control may be busy before it is given up.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// What a standalone router says to all else.
+const STANDALONE: &str =
+    "a standalone router shows links, rules, counters, drops and workers; the rest stands in its scenario";
 
 /// What can be shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
@@ -54,8 +57,14 @@ pub struct Source {
     pub shared: Arc<Shared>,
     /// Each worker's counters.
     pub workers: Vec<Arc<WorkerStats>>,
-    /// To the control thread.
-    pub control: Sender<Request>,
+    /// To the control thread; a standalone router has none.
+    pub control: Option<Control>,
+}
+
+/// How to reach the control thread.
+pub struct Control {
+    /// What is wanted of it.
+    pub requests: Sender<Request>,
     /// Ends its sleep.
     pub waker: Waker,
 }
@@ -92,8 +101,9 @@ impl Source {
     }
 
     fn request(&self, request: Request) -> Result<(), String> {
-        self.control.send(request).map_err(|_| "it is ending".to_owned())?;
-        self.waker.wake().map_err(|error| format!("cannot wake control: {error}"))
+        let Control { requests, waker } = self.control.as_ref().ok_or_else(|| STANDALONE.to_owned())?;
+        requests.send(request).map_err(|_| "it is ending".to_owned())?;
+        waker.wake().map_err(|error| format!("cannot wake control: {error}"))
     }
 
     fn sum(&self) -> Counts {
@@ -157,7 +167,9 @@ impl Source {
 
     fn counters(&self) -> Table {
         let mut table = Table::new(&["counter", "warren", "kernel", "sum"]);
-        let (ours, kernel) = (self.sum(), kernel::counters());
+        // Nothing that the kernel counts is a standalone router's.
+        let kernel = self.control.as_ref().map(|_| kernel::counters()).unwrap_or_default();
+        let ours = self.sum();
         for &counter in Mib::ALL {
             let (ours, kernel) = (ours.mib(counter), kernel.get(&counter).copied());
             if ours != 0 || kernel.is_some_and(|k| k != 0) {

@@ -113,18 +113,47 @@ fn a_signal_ends_it_and_its_devices_go() {
         lab.warren = start(&lab.r, &lab.arguments());
         lab.warren.wait_for("forwarding on t0 t1");
     }
-    // Its device deleted under it, it says so.
-    run(&lab.r, "ip link del t1");
+}
+
+#[test]
+fn it_goes_on_without_a_device_and_ends_with_the_last() {
+    let mut lab = Lab::new("gone");
+    run(&lab.b, "ip link del t1");
+    lab.warren.wait_for("warren: t1: has been deleted");
+    assert!(run(&lab.a, "ping -c 1 -W 2 10.0.1.254").contains("1 received"));
+    let (_, said) = try_run(&lab.a, "ping -c 1 -W 2 10.0.2.1");
+    assert!(said.contains("Unreachable"), "{said}");
+    run(&lab.a, "ip link del t0");
     let (code, said) = lab.warren.end();
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("warren: t1: has been deleted"), "{said}");
+    assert_eq!(
+        (code, said.as_str()),
+        (Some(1), "warren: t0: has been deleted or moved to another namespace")
+    );
+}
+
+#[test]
+fn it_shows_what_it_counts() {
+    let lab = Lab::new("show");
+    run(&lab.a, "ping -c 3 -i 0.01 -W 2 10.0.2.1");
+    let shown = |topic: &str| {
+        let (code, said) = start(&lab.r, &format!("show {topic} --json")).end();
+        (code, said)
+    };
+    let (code, counters) = shown("counters");
+    assert!(
+        code == Some(0) && counters.contains(r#""counter":"IpForwDatagrams","kernel":null"#),
+        "{counters}"
+    );
+    let (code, links) = shown("links");
+    assert!(code == Some(0) && links.contains(r#""name":"t0""#), "{links}");
+    let (code, said) = shown("routes");
+    assert!(code == Some(1) && said.contains("a standalone router shows links"), "{said}");
 }
 
 #[test]
 fn what_cannot_be_done_is_said_in_one_line() {
     let lab = Lab::new("bad");
     let empty = lab.file("empty.toml", "");
-    let odd = lab.file("odd.toml", "[[link]]\nname = \"a-name-that-is-too-long\"\n");
     let scenario = lab.arguments();
     for (arguments, code, says) in [
         ("run --standalone".to_owned(), 2, "--scenario"),
@@ -133,7 +162,7 @@ fn what_cannot_be_done_is_said_in_one_line() {
         (format!("{scenario} eth0"), 2, "cannot be used with"),
         ("run --standalone --io tap -s /nonexistent".to_owned(), 1, "/nonexistent: No such file"),
         (format!("run --standalone --io tap -s {empty}"), 1, "no [[link]]"),
-        (format!("run --standalone --io tap -s {odd}"), 1, "at most 15 bytes"),
+        (scenario.clone(), 1, "another warren routes in this network namespace"),
     ] {
         let (got, said) = start(&lab.r, &arguments).end();
         assert_eq!(got, Some(code), "{arguments}: {said}");

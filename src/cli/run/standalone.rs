@@ -10,11 +10,14 @@ use crate::port::wait::Waker;
 use crate::port::{Rx, Tx, tap};
 use crate::scenario::{Loaded, Scenario};
 use crate::state::State;
+use crate::telemetry::show::Source;
+use crate::telemetry::socket::{Answer, Place, Reply, Request};
 use anyhow::Context;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Routes between the links of the scenario at `path` until SIGINT or SIGTERM.
 pub fn run(path: &Path) -> anyhow::Result<()> {
@@ -22,16 +25,32 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
     let Loaded { writer, shared } = scenario.load(path, 1, Now::read().mono)?;
     anyhow::ensure!(!scenario.link.is_empty(), "{}: no [[link]]: there is nothing to route", path.display());
     let names: Vec<&str> = scenario.link.iter().map(|link| link.name.as_str()).collect();
+    // Two of them would share the devices, each with half of the flows.
+    let place = Place::take(Duration::ZERO)?;
     let ports = open(&names, &shared.state.load())?;
-    let mut router = Router::new(writer, shared, ports, RandomState::new().hash_one(0))?;
+    let seed = RandomState::new().hash_one(0);
+    let mut router = Router::new(writer, Arc::clone(&shared), ports, seed, crate::cli::complain)?;
+    let source = Source { shared, workers: vec![Arc::clone(router.stats())], control: None };
     let (stop, waker) = (Arc::new(AtomicBool::new(false)), Waker::new()?);
     let (stopping, wake) = (Arc::clone(&stop), waker.try_clone()?);
     on_signals(move || {
         stopping.store(true, Ordering::Relaxed);
         let _ = wake.wake();
     })?;
+    place.serve(move |request| Reply::Line(answer(&source, &request)))?;
     forwarding(&names);
     Ok(router.run(&stop, waker)?)
+}
+
+fn answer(source: &Source, request: &Request) -> Answer {
+    let done = match request {
+        Request::Show { topic, from } => source.table(*topic, *from).map(Answer::Table),
+        Request::Stop => Err("a standalone router ends at Ctrl-C".to_owned()),
+        Request::Capture { .. } => {
+            Err("a standalone router's devices are captured from by tcpdump".to_owned())
+        }
+    };
+    done.unwrap_or_else(Answer::Error)
 }
 
 /// Makes a TAP device for each link, with the link's MTU. Its hardware address is for the other side to choose: the

@@ -102,7 +102,7 @@ pub struct Parts {
     pub wish: Wish,
     /// Tells the user one line.
     pub say: fn(&str),
-    /// Called each time that forwarding begins, with the names of the interfaces.
+    /// Called each time that forwarding begins or its interfaces change, with their names.
     pub forwarding: fn(&[&str]),
 }
 
@@ -225,6 +225,10 @@ impl Live {
         let v4 = kept.contains(&Family::V4).then_some(Prefix::ANY);
         let v6 = kept.contains(&Family::V6).then_some(Prefix::ANY);
         self.parts.mirror.leave_also(v4.into_iter().collect(), v6.into_iter().collect());
+        for family in self.kept_families.difference(&kept) {
+            let name = if *family == Family::V4 { "IPv4" } else { "IPv6" };
+            (self.parts.say)(&format!("{name} goes through warren again"));
+        }
         self.kept_families = kept;
         self.publish()
     }

@@ -90,6 +90,9 @@ impl Live {
         }
         self.grip.detach(index)?;
         drop(taken);
+        if self.grip.holds() {
+            self.say_forwarding();
+        }
         self.look_due = Instant::now() + LOOK_SOON;
         Ok(())
     }

@@ -104,7 +104,7 @@ impl Live {
         Ok(())
     }
 
-    fn say_forwarding(&self) {
+    pub(super) fn say_forwarding(&self) {
         let names: Vec<&str> = self.taken.values().map(|t| t.name.as_str()).collect();
         (self.parts.forwarding)(&names);
     }

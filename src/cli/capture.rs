@@ -7,9 +7,17 @@ use anyhow::bail;
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const EXAMPLES: &str = "\
+Examples:
+  warren capture eth1 -w seen.pcapng               until Ctrl-C
+  warren capture eth1 -c 100 -w - | tcpdump -nr -  a hundred frames, looked at as they come";
 
 /// Capture what a running warren receives, sends and drops on an interface, with the reasons
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The interface
     #[arg(value_name = "IF")]
@@ -20,7 +28,7 @@ pub struct Args {
     /// End after so many frames [default: at Ctrl-C]
     #[arg(short, long, value_name = "N")]
     count: Option<u64>,
-    /// Print one JSON object on one line at the end
+    /// Print one JSON object on one line at the end; on standard error if the capture goes to standard output
     #[arg(long)]
     json: bool,
 }
@@ -42,8 +50,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     stream.get_ref().set_read_timeout(None)?;
     let end = stream.get_ref().try_clone()?;
     // The other side completes the capture when it sees this.
-    let stop = move || drop(end.shutdown(Shutdown::Write));
-    on_signals(stop)?;
+    let told = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&told);
+    on_signals(move || {
+        tell.store(true, Ordering::Relaxed);
+        drop(end.shutdown(Shutdown::Write));
+    })?;
     let mut reader = Reader::new("control socket", stream)?;
     let limit = args.count.unwrap_or(u64::MAX);
     let stdout = args.write == Path::new("-");
@@ -52,17 +64,22 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     } else {
         copy(&mut reader, Writer::create(&args.write)?, &args.interface, limit)?
     };
-    // Standard output is the capture's.
-    match (stdout, args.json) {
-        (true, _) => Ok(()),
-        (_, true) => super::print_json(&serde_json::json!({
-            "received": total.received, "sent": total.sent, "dropped": total.dropped
-        })),
-        _ => super::print(&format!(
-            "{}: {} frames received, {} of them dropped, {} sent\n",
-            args.interface, total.received, total.dropped, total.sent
-        )),
+    let Total { received, sent, dropped } = total;
+    let text = match args.json {
+        true => serde_json::json!({ "received": received, "sent": sent, "dropped": dropped }).to_string(),
+        false => {
+            format!("{}: {received} frames received, {dropped} of them dropped, {sent} sent", args.interface)
+        }
+    };
+    // Standard output may be the capture's; and a closed standard error is no failure.
+    match stdout {
+        true => drop(writeln!(io::stderr(), "{text}")),
+        false => super::print(&format!("{text}\n"))?,
     }
+    if received + sent < limit && !told.load(Ordering::Relaxed) {
+        bail!("the running warren has ended, and with it the capture");
+    }
+    Ok(())
 }
 
 /// Writes whole packets, each at once, so that whoever watches the file sees it.

@@ -13,8 +13,8 @@ use std::io::BufWriter;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// How often is looked whether the client is still there.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often is looked whether the client is still there: until then nobody else can capture.
+const LOOK: Duration = Duration::from_millis(10);
 /// Frames between two looks while they come without a pause.
 const MANY: usize = 256;
 

@@ -17,6 +17,15 @@ fn read(path: &Path) -> Vec<(Direction, u8, String)> {
     all
 }
 
+/// Waits until the capture runs: its file begins then.
+fn begun(file: &Path) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while std::fs::metadata(file).map_or(0, |m| m.len()) == 0 {
+        assert!(Instant::now() < end, "the capture never began");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn frames_and_reasons_are_captured_until_a_signal() {
     let lab = Lab::new("capture");
@@ -24,12 +33,7 @@ fn frames_and_reasons_are_captured_until_a_signal() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("seen.pcapng");
     let mut capture = lab.start(&format!("capture r0 --json -w {}", file.display()));
-    // The file begins once the capture does.
-    let end = Instant::now() + Duration::from_secs(20);
-    while std::fs::metadata(&file).map_or(0, |m| m.len()) == 0 {
-        assert!(Instant::now() < end, "the capture never began");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    begun(&file);
     lab.ping(3, B4);
     lab.ping(3, B6);
     let (ok, said) = try_run(&lab.a, &format!("ping -c 1 -t 1 -W 2 {B4}"));
@@ -68,4 +72,21 @@ fn a_capture_ends_by_itself_after_so_many_frames() {
     let (code, said) = lab.start("capture nowhere -w /dev/null").end();
     assert_eq!(code, Some(1));
     assert!(said.contains("there is no interface nowhere"), "{said}");
+}
+
+#[test]
+fn a_capture_that_the_router_did_not_outlive_is_a_failure() {
+    let lab = Lab::new("outlive");
+    let mut warren = lab.warren("");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seen.pcapng");
+    let mut capture = lab.start(&format!("capture r0 -w {}", file.display()));
+    begun(&file);
+    lab.ping(1, B4);
+    warren.child.kill().unwrap();
+    let (code, said) = capture.end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("warren: the running warren has ended"), "{said}");
+    assert_eq!(read(&file).len(), 2, "what came is written");
+    warren.child.wait().unwrap();
 }

@@ -2,8 +2,14 @@
 
 use clap::CommandFactory;
 
+const EXAMPLES: &str = "\
+Examples:
+  warren completions bash > /etc/bash_completion.d/warren
+  warren completions fish > ~/.config/fish/completions/warren.fish";
+
 /// Print the completion script of a shell
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Which shell
     shell: clap_complete::Shell,

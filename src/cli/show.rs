@@ -5,8 +5,15 @@ use crate::telemetry::socket::{Answer, Request, ask};
 use crate::telemetry::table::Table;
 use anyhow::bail;
 
+const EXAMPLES: &str = "\
+Examples:
+  warren show counters                             warren's, the kernel's, the sum
+  warren show drops                                how many packets were dropped, and why
+  warren show routes --json | jq length";
+
 /// Show what a running warren knows and has counted
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// What to show
     #[arg(value_enum)]

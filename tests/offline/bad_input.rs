@@ -22,6 +22,29 @@ fn says(lab: &Lab, words: &str, code: i32, parts: &[&str]) {
 }
 
 #[test]
+fn a_closed_stderr_changes_no_exit_code() {
+    let lab = Lab::new(&mixture());
+    for (words, code) in
+        [("replay none.pcapng -s s.toml", 1), ("bogus", 2), ("route get 10.250.0.1 -s s.toml", 1)]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = lab.command(words).stdout(std::process::Stdio::null()).stderr(writer).status().unwrap();
+        assert_eq!(status.code(), Some(code), "warren {words}");
+    }
+}
+
+#[test]
+fn a_capture_is_not_written_over() {
+    let lab = Lab::new(&mixture());
+    let before = lab.read("in.pcapng");
+    says(&lab, "replay in.pcapng -s s.toml --annotate ./in.pcapng", 2, &["is the capture to play"]);
+    lab.write("out.pcapng", &before);
+    says(&lab, "replay out.pcapng -s s.toml --out .", 2, &["is the capture to play"]);
+    assert!(lab.read("in.pcapng") == before && lab.read("out.pcapng") == before);
+}
+
+#[test]
 fn captures_that_cannot_be_read() {
     let lab = Lab::new(&mixture());
     let whole = lab.read("in.pcapng");

@@ -109,6 +109,11 @@ impl Lab {
         writer.finish().unwrap();
     }
 
+    /// A warren to be run in the folder.
+    pub(crate) fn command(&self, words: &str) -> Command {
+        command(self.folder.path(), words)
+    }
+
     /// Runs warren in the folder.
     pub(crate) fn run(&self, words: &str) -> Output {
         warren(self.folder.path(), words)
@@ -132,6 +137,11 @@ impl Lab {
 }
 
 pub(crate) fn warren(folder: &Path, words: &str) -> Output {
+    command(folder, words).output().unwrap()
+}
+
+fn command(folder: &Path, words: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
-    command.current_dir(folder).args(words.split_whitespace()).output().unwrap()
+    command.current_dir(folder).args(words.split_whitespace());
+    command
 }

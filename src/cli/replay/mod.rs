@@ -11,16 +11,25 @@ mod speed;
 
 pub use round::name;
 
+use super::Usage;
 use super::counters::Counters;
 use super::offline::Input;
 use crate::stats::Own;
 use round::Round;
 use serde_json::json;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "\
+Examples:
+  warren replay in.pcapng -s box.toml --out results      what leaves, and every counter that moved
+  warren replay in.pcap -s box.toml --in eth1            classic pcap does not say by which link frames come in
+  warren replay in.pcapng -s box.toml --loop 1000        how fast
+  warren replay in.pcapng -s box.toml --annotate why.pcapng && wireshark why.pcapng";
 
 /// Forward a capture through a scenario, offline
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     input: Input,
@@ -44,9 +53,22 @@ pub struct Args {
     json: bool,
 }
 
+/// Whether two paths lead to one file that is there.
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
 /// Plays, measures, writes, prints.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let workers = usize::from(args.workers);
+    let written = args.out.iter().map(|folder| folder.join("out.pcapng")).chain(args.annotate.clone());
+    for file in written {
+        if same_file(&file, &args.input.capture) {
+            return Err(
+                Usage(format!("{} is the capture to play: write to another file", file.display())).into()
+            );
+        }
+    }
     let (made, arrivals) = args.input.open(workers)?;
     let round = round::play(&made, &arrivals, workers)?;
     let state = made.shared.state.load_full();

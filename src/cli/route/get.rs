@@ -21,8 +21,14 @@ use std::path::PathBuf;
 use warren_fib::{Group, Ip, Member, Path, Rule, RuleAction, RuleKey, TABLE_LOCAL, TABLE_MAIN};
 use zerocopy::IntoBytes;
 
+const EXAMPLES: &str = "\
+Examples:
+  warren route get 10.9.0.1 -s box.toml
+  warren route get 2001:db8:9::1 from 2001:db8:1::5 iif p0 ipproto 17 sport 1000 dport 53 -s box.toml";
+
 /// Where a packet would go, and why
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// DST [from SRC] [iif IF] [oif IF] [tos T] [ipproto P] [sport X] [dport Y]
     #[arg(value_name = "WORDS", required = true)]

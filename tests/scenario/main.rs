@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // what a test needs and does not get fails it
 
 mod derive;
+mod document;
 mod kernel;
 mod limits;
 mod snapshot;

@@ -51,7 +51,7 @@ fn bad_input_is_one_line() {
         assert!(text.contains(wanted), "{arguments}: {text}");
     };
     says("--pcap /nonexistent.pcap", 1, "/nonexistent.pcap: cannot open it");
-    says("-s /nonexistent.toml", 1, "/nonexistent.toml: No such file");
+    says("-s /nonexistent.toml", 1, "/nonexistent.toml: cannot open it: No such file");
     says("--family 5", 2, "--family");
     says("--pcap a --seed 3", 2, "--pcap");
 }

@@ -18,7 +18,7 @@ pub struct Args {
     /// What to show
     #[arg(value_enum)]
     topic: Topic,
-    /// Print one JSON object on one line
+    /// Print one JSON object on one line; tables, protocols and scopes are numbers in it
     #[arg(long)]
     json: bool,
 }

@@ -2,8 +2,9 @@
 //!
 //! Unknown keys are errors. Every error names the file, the line and the cause.
 
+use super::value::{self, Value};
 use serde::{Deserialize, Serialize};
-use serde_with::{DisplayFromStr, serde_as, skip_serializing_none};
+use serde_with::skip_serializing_none;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// The file cannot be opened.
-    #[error("{path}: {source}", path = .path.display())]
+    #[error("{path}: cannot open it: {source}", path = .path.display())]
     Open {
         /// The file.
         path: PathBuf,
@@ -65,18 +66,8 @@ pub struct Scenario {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rule: Vec<Rule>,
     /// Sysctls by name, such as "net.ipv6.conf.all.forwarding".
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "value::sysctls", skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctl: BTreeMap<String, Value>,
-}
-
-/// A sysctl's value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Value {
-    /// A number.
-    Number(i64),
-    /// A list, such as that of `net.ipv6.icmp.ratemask`.
-    Text(String),
 }
 
 /// `[[link]]`
@@ -85,10 +76,13 @@ pub enum Value {
 #[serde(deny_unknown_fields)]
 pub struct Link {
     /// Name; all else has defaults.
+    #[serde(deserialize_with = "value::name")]
     pub name: String,
     /// Hardware address; default 02:00:00:00:00:INDEX.
+    #[serde(default, deserialize_with = "value::mac")]
     pub mac: Option<String>,
-    /// MTU in bytes; default 1500.
+    /// MTU in bytes, 68 to 65535; default 1500.
+    #[serde(default, deserialize_with = "value::mtu")]
     pub mtu: Option<u32>,
     /// Administratively up; default true.
     pub up: Option<bool>,
@@ -99,7 +93,6 @@ pub struct Link {
 }
 
 /// `[[address]]`
-#[serde_as]
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,7 +100,7 @@ pub struct Address {
     /// The link's name.
     pub dev: String,
     /// Address with the subnet's prefix length.
-    #[serde_as(as = "DisplayFromStr")]
+    #[serde(deserialize_with = "value::subnet")]
     pub prefix: ipnet::IpNet,
     /// "deprecated", "tentative", "optimistic", "temporary", "noprefixroute", "secondary".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -124,8 +117,10 @@ pub struct Neighbour {
     /// The link's name.
     pub dev: String,
     /// Its address.
+    #[serde(deserialize_with = "value::address")]
     pub to: IpAddr,
     /// Its hardware address.
+    #[serde(default, deserialize_with = "value::lladdr")]
     pub lladdr: Option<String>,
     /// "permanent" (default with an lladdr), "reachable", "stale", "delay", "probe", "failed", "incomplete", "noarp".
     pub state: Option<String>,
@@ -139,6 +134,7 @@ pub struct Neighbour {
 #[serde(deny_unknown_fields)]
 pub struct Hop {
     /// Gateway, of either family.
+    #[serde(default, deserialize_with = "value::address")]
     pub via: Option<IpAddr>,
     /// The link's name.
     pub dev: Option<String>,
@@ -158,6 +154,7 @@ pub struct Route {
     /// 4 or 6, needed for "default" without a gateway only.
     pub family: Option<u8>,
     /// Gateway.
+    #[serde(default, deserialize_with = "value::address")]
     pub via: Option<IpAddr>,
     /// The link's name.
     pub dev: Option<String>,
@@ -186,6 +183,7 @@ pub struct Route {
     /// Hop limit metric.
     pub hoplimit: Option<u8>,
     /// Preferred source.
+    #[serde(default, deserialize_with = "value::address")]
     pub src: Option<IpAddr>,
     /// "low", "medium" (default) or "high", IPv6 only.
     pub pref: Option<String>,
@@ -227,6 +225,7 @@ pub struct Nexthop {
     /// Its id.
     pub id: u32,
     /// Gateway.
+    #[serde(default, deserialize_with = "value::address")]
     pub via: Option<IpAddr>,
     /// The link's name.
     pub dev: Option<String>,
@@ -286,9 +285,7 @@ pub struct Rule {
 impl Scenario {
     /// Reads a scenario file.
     pub fn read(path: &Path) -> Result<Scenario, ScenarioError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ScenarioError::Open { path: path.into(), source })?;
-        Scenario::parse(&text, path)
+        Scenario::parse(&read_text(path)?, path)
     }
 
     /// Parses a scenario; `path` is for errors.
@@ -296,10 +293,20 @@ impl Scenario {
         toml::from_str(text).map_err(|e| {
             let upto = e.span().map_or(0, |s| s.start);
             let line = 1 + text.get(..upto).map_or(0, |t| t.matches('\n').count());
-            let cause = e.message().lines().next().unwrap_or("not TOML").to_owned();
+            let cause = value::in_words(e.message().lines().next().unwrap_or("not TOML"));
             ScenarioError::Form { path: path.into(), line, cause }
         })
     }
+}
+
+/// The text of a scenario or of a list that it names.
+pub(super) fn read_text(path: &Path) -> Result<String, ScenarioError> {
+    let bytes = std::fs::read(path).map_err(|source| ScenarioError::Open { path: path.into(), source })?;
+    String::from_utf8(bytes).map_err(|e| {
+        let good = e.as_bytes().iter().take(e.utf8_error().valid_up_to());
+        let line = 1 + good.filter(|byte| **byte == b'\n').count();
+        ScenarioError::Form { path: path.into(), line, cause: "this is no text in UTF-8".to_owned() }
+    })
 }
 
 #[cfg(test)]
@@ -359,6 +366,6 @@ mod tests {
         assert!(value.starts_with("s.toml:3: "), "{value}");
         assert!(parse("[[link]\n").unwrap_err().starts_with("s.toml:1: "));
         let missing = Scenario::read(Path::new("/nonexistent/s.toml")).unwrap_err().to_string();
-        assert!(missing.starts_with("/nonexistent/s.toml: No such file"), "{missing}");
+        assert!(missing.starts_with("/nonexistent/s.toml: cannot open it: No such file"), "{missing}");
     }
 }

@@ -50,7 +50,7 @@ impl Loader<'_> {
             return Err(format!("index {index} is that of {}", other.name));
         }
         if index == 0 || i32::try_from(index).is_err() {
-            return Err(format!("index {index} is not between 1 and {}", i32::MAX));
+            return Err(format!("index {index} is not between 2 and {}", i32::MAX));
         }
         let mac = match &entry.mac {
             Some(text) => parse_mac(text).map_err(|e| e.to_string())?,

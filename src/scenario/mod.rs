@@ -3,6 +3,7 @@
 pub mod derive;
 mod file;
 pub mod frames;
+pub mod limits;
 mod links;
 mod load;
 pub mod player;
@@ -10,12 +11,13 @@ mod routes;
 mod rules;
 pub mod snapshot;
 pub mod sysctl;
+mod value;
 
 pub use file::{
     Address, GroupMember, Hop, Link, Neighbour, Nexthop, Route, RouteList, Rule, Scenario, ScenarioError,
-    Value,
 };
 pub use links::default_mac;
 pub use load::Loaded;
 pub use routes::resilient_buckets;
 pub use rules::protocol;
+pub use value::Value;

@@ -2,6 +2,7 @@
 //!
 //! Routes stand in the order of the file, as `ip route append` puts them: equal IPv6 gateways become one multipath route.
 
+use super::file::read_text;
 use super::load::{Loader, meaning, scope};
 use super::{Hop, Nexthop, Route, RouteList, Scenario, ScenarioError};
 use crate::iface::SCOPE_LINK;
@@ -230,8 +231,7 @@ impl RouteList {
             let cure = "MRT dumps and packed lists are not read: unpack it to one prefix a line";
             return Err(meaning(&path, cure.into()));
         }
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| ScenarioError::Open { path: path.clone(), source })?;
+        let text = read_text(&path)?;
         let mut found = Vec::new();
         for (line, number) in text.lines().zip(1..) {
             let wrong = |cause| ScenarioError::Form { path: path.clone(), line: number, cause };
@@ -297,8 +297,8 @@ fn template<A: Ip>(
 /// `[[nexthop]]`
 pub(super) fn nexthop(l: &mut Loader<'_>, e: &Nexthop) -> Result<(), String> {
     let members: Vec<_> = e.group.iter().map(|m| (m.id, m.weight.unwrap_or(1))).collect();
-    if e.id == 0 || members.iter().any(|&(_, weight)| weight == 0) {
-        return Err("ids and weights count from 1".into());
+    if e.id == 0 || e.buckets == Some(0) || members.iter().any(|&(_, weight)| weight == 0) {
+        return Err("ids, weights and buckets count from 1".into());
     }
     let body = if e.blackhole == Some(true) {
         NexthopBody::Blackhole

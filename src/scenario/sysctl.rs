@@ -2,12 +2,15 @@
 //!
 //! They are written in four steps, whatever their order in the file: `default`, then (once the links are made)
 //! forwarding, then all else that is global, then devices. So each says the last word on what it names. Called by
-//! `load`.
+//! `load`; `limits` says what values they take.
 
 use super::Value;
 use crate::iface::Iface;
 use crate::state::Writer;
 use crate::sysctl::{NeighConf, RateMask6, SysctlError};
+
+/// The one sysctl whose value is a list.
+pub(super) const RATEMASK6: &str = "net.ipv6.icmp.ratemask";
 
 /// When a sysctl is written; see the module.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -32,14 +35,14 @@ pub struct NeighDefaults {
 }
 
 /// A name taken apart.
-enum Name<'n> {
+pub(super) enum Name<'n> {
     Conf { v6: bool, dev: String, leaf: &'n str },
     Neigh { v6: bool, dev: String, leaf: &'n str },
     Global { v6: bool, leaf: String },
 }
 
 /// `net.ipv6.conf.DEV.LEAF` and so on; a dot in a device's name is written as a slash.
-fn parse(name: &str) -> Option<Name<'_>> {
+pub(super) fn parse(name: &str) -> Option<Name<'_>> {
     let (v6, rest) = match name.strip_prefix("net.ipv6.") {
         Some(rest) => (true, rest),
         None => (false, name.strip_prefix("net.ipv4.")?),
@@ -51,6 +54,9 @@ fn parse(name: &str) -> Option<Name<'_>> {
         return Some(Name::Neigh { v6, dev: dev.replace('/', "."), leaf });
     }
     // Those of ICMPv6 have a folder of their own.
+    if v6 && rest.starts_with("icmp_") {
+        return None;
+    }
     let leaf = rest.strip_prefix("icmp.").filter(|_| v6).map_or(rest.to_owned(), |l| format!("icmp_{l}"));
     Some(Name::Global { v6, leaf })
 }
@@ -67,6 +73,26 @@ pub fn stage(name: &str) -> Stage {
     }
 }
 
+/// The value as a number.
+pub(super) fn number(name: &str, value: &Value) -> Result<i64, String> {
+    match value {
+        Value::Number(number) => Ok(*number),
+        Value::Text(text) => {
+            text.trim().parse().map_err(|_| format!("sysctl {name}: {text:?} where a number is wanted"))
+        }
+    }
+}
+
+/// The value as a set of ICMPv6 types.
+pub(super) fn ratemask6(value: &Value) -> Result<RateMask6, String> {
+    let list = match value {
+        Value::Number(bit) => &bit.to_string(),
+        Value::Text(text) => text,
+    };
+    let bad = || format!("sysctl {RATEMASK6}: {list:?} is no list of ICMPv6 types such as \"0-1,3-127\"");
+    RateMask6::parse(list).ok_or_else(bad)
+}
+
 /// Writes one sysctl to the draft.
 pub fn write(
     writer: &mut Writer,
@@ -75,20 +101,11 @@ pub fn write(
     value: &Value,
 ) -> Result<(), String> {
     let unknown = || SysctlError::Unknown(name.to_owned()).to_string();
-    if name == "net.ipv6.icmp.ratemask" {
-        let list = match value {
-            Value::Number(bit) => bit.to_string(),
-            Value::Text(text) => text.clone(),
-        };
-        let bad = || format!("sysctl {name}: {list:?} is no list of ICMPv6 types such as \"0-1,3-127\"");
-        writer.draft_mut().sysctl.ratemask6 = RateMask6::parse(&list).ok_or_else(bad)?;
+    if name == RATEMASK6 {
+        writer.draft_mut().sysctl.ratemask6 = ratemask6(value)?;
         return Ok(());
     }
-    let number = match value {
-        Value::Number(number) => Some(*number),
-        Value::Text(text) => text.trim().parse().ok(),
-    };
-    let number = number.ok_or_else(|| format!("sysctl {name}: its value is a number"))?;
+    let number = number(name, value)?;
     match parse(name).ok_or_else(unknown)? {
         Name::Conf { v6: false, dev, leaf } => conf4(writer, &dev, leaf, number),
         Name::Conf { v6: true, dev, leaf } => conf6(writer, &dev, leaf, number),
@@ -111,13 +128,15 @@ pub fn write(
     .map_err(|why| match why {
         Unwritten::Name => unknown(),
         Unwritten::Device => SysctlError::NoInterface(name.to_owned()).to_string(),
+        Unwritten::Mtu(most) => format!("sysctl {name}: {number} is over the link's own, {most}"),
     })
 }
 
-/// What in a name is not known.
+/// Why nothing was written.
 enum Unwritten {
     Name,
     Device,
+    Mtu(u32),
 }
 
 fn on_device(
@@ -181,7 +200,11 @@ fn conf6(writer: &mut Writer, dev: &str, leaf: &str, value: i64) -> Result<(), U
             Ok(())
         }
         "default" => sysctl.default6.set(leaf, value).ok_or(Unwritten::Name),
-        _ => on_device(writer, dev, |i| i.conf6.set(leaf, value)),
+        // Linux: addrconf_sysctl_mtu.
+        _ => match writer.draft().ifaces.by_name(dev).map(|i| i.mtu) {
+            Some(mtu) if leaf == "mtu" && value > mtu.into() => Err(Unwritten::Mtu(mtu)),
+            _ => on_device(writer, dev, |i| i.conf6.set(leaf, value)),
+        },
     }
 }
 

@@ -5,3 +5,4 @@ pub mod kernel;
 pub mod show;
 pub mod socket;
 pub mod table;
+mod words;

@@ -10,7 +10,7 @@ use super::table::Table;
 use crate::control::live::Request;
 use crate::control::sync::Mirror;
 use crate::drop::DropReason;
-use crate::iface::LinkKind;
+use crate::iface::{Ifaces, LinkKind};
 use crate::port::wait::Waker;
 use crate::state::Shared;
 use crate::stats::{Counts, Link, Mib, Own, WorkerStats};
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use warren_fib::{Ip, Prefix, Rule, RuleAction, Rules};
+use warren_fib::{DETACHED, Ip, Prefix, Rule, RuleAction, Rules};
 
 /// How long control may be busy before it is given up.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -158,10 +158,10 @@ impl Source {
     }
 
     fn rules(&self) -> Table {
-        let mut table = Table::new(&["family", "pref", "condition", "action"]);
+        let mut table = Table::new(&["family", "pref", "condition", "action", "table"]);
         let state = self.shared.state.load();
-        add_rules(&mut table, &state.rules4);
-        add_rules(&mut table, &state.rules6);
+        add_rules(&mut table, &state.rules4, &state.ifaces);
+        add_rules(&mut table, &state.rules6, &state.ifaces);
         table
     }
 
@@ -236,27 +236,34 @@ fn family<A: Ip>() -> Value {
     json!(if A::V6 { 6 } else { 4 })
 }
 
-fn add_rules<A: Ip>(table: &mut Table, rules: &Rules<A>) {
+fn add_rules<A: Ip>(table: &mut Table, rules: &Rules<A>, ifaces: &Ifaces) {
     for rule in rules.iter() {
-        let action = match rule.action {
-            RuleAction::Table(id) => format!("lookup {id}"),
-            RuleAction::Goto(pref) => format!("goto {pref}"),
-            other => format!("{other:?}").to_lowercase(),
+        let (action, looked_up) = match rule.action {
+            RuleAction::Table(id) => ("lookup".to_owned(), Some(id)),
+            RuleAction::Goto(pref) => (format!("goto {pref}"), None),
+            other => (format!("{other:?}").to_lowercase(), None),
         };
-        table.row([family::<A>(), json!(rule.pref), json!(condition(rule)), json!(action)]);
+        let condition = condition(rule, ifaces);
+        table.row([family::<A>(), json!(rule.pref), json!(condition), json!(action), json!(looked_up)]);
     }
 }
 
 /// In the words of `ip rule`.
-fn condition<A: Ip>(rule: &Rule<A>) -> String {
+fn condition<A: Ip>(rule: &Rule<A>, ifaces: &Ifaces) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut add = |name: &str, value: Option<String>| words.extend(value.map(|v| format!("{name} {v}")));
     let prefix = |p: Prefix<A>| (p != Prefix::ANY).then(|| p.to_string());
-    let ports = |range: Option<(u16, u16)>| range.map(|(low, high)| format!("{low}-{high}"));
+    let ports = |range: Option<(u16, u16)>| {
+        range.map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") })
+    };
+    let link = |index: Option<u32>| match index? {
+        DETACHED => Some("[detached]".to_owned()),
+        index => Some(mirror::name(index, ifaces)),
+    };
     add("from", prefix(rule.from));
     add("to", prefix(rule.to));
-    add("iif", rule.iif.map(|i| i.to_string()));
-    add("oif", rule.oif.map(|i| i.to_string()));
+    add("iif", link(rule.iif));
+    add("oif", link(rule.oif));
     add("tos", (rule.tos != 0).then(|| rule.tos.to_string()));
     add("fwmark", (rule.mask != 0).then(|| format!("{:#x}/{:#x}", rule.mark, rule.mask)));
     add("ipproto", rule.ipproto.map(|p| p.to_string()));

@@ -1,7 +1,9 @@
 //! What `show` prints: columns and rows, aligned for people or as objects for scripts.
 //!
-//! Column names are the keys of the objects, so they are stable. Made by `telemetry::show`, printed by `cli::show`.
+//! Column names are the keys of the objects, so they are stable. Objects have numbers where the kernel has numbers; the
+//! text has iproute2's words for them. Made by `telemetry::show`, printed by `cli::show`.
 
+use super::words;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -39,16 +41,20 @@ impl Table {
         self.rows.iter().map(object).collect()
     }
 
-    /// Aligned text with a head line: numbers to the right, all else to the left, no blanks at the end of a line.
+    /// Aligned text with a head line, in iproute2's words: numbers to the right, all else to the left, no blanks at the end of a line.
     pub fn text(&self) -> String {
-        let cells: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
+        let known: Vec<_> = self.columns.iter().map(|column| words::of(column)).collect();
+        let cells =
+            |row: &Vec<Value>| row.iter().zip(&known).map(|(value, &known)| cell(value, known)).collect();
+        let cells: Vec<Vec<String>> = self.rows.iter().map(cells).collect();
         let width = |at: usize| {
             let widths = cells.iter().filter_map(|row| row.get(at)).map(|c| c.chars().count());
             widths.chain(self.columns.get(at).map(|c| c.chars().count())).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
         let right = |at: usize| {
-            self.rows.iter().all(|row| matches!(row.get(at), Some(Value::Number(_) | Value::Null)))
+            let named = known.get(at).is_some_and(Option::is_some);
+            !named && self.rows.iter().all(|row| matches!(row.get(at), Some(Value::Number(_) | Value::Null)))
         };
         let rights: Vec<bool> =
             (0..self.columns.len()).map(|at| !self.rows.is_empty() && right(at)).collect();
@@ -68,13 +74,17 @@ impl Table {
     }
 }
 
-fn cell(value: &Value) -> String {
+fn cell(value: &Value, known: Option<&[(u64, &str)]>) -> String {
+    let named = |(number, _): &&(u64, &str)| value.as_u64() == Some(*number);
+    if let Some((_, word)) = known.and_then(|words| words.iter().find(named)) {
+        return (*word).to_owned();
+    }
     match value {
         Value::Null => "-".into(),
         Value::String(text) => text.clone(),
         Value::Bool(true) => "yes".into(),
         Value::Bool(false) => "no".into(),
-        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
+        Value::Array(items) => items.iter().map(|item| cell(item, None)).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
 }
@@ -98,6 +108,21 @@ mod tests {
             {"name": "longer", "packets": 12345, "hops": [], "up": null},
         ]);
         assert_eq!(table.objects(), objects);
+    }
+
+    #[test]
+    fn people_read_words_and_scripts_numbers() {
+        let mut table = Table::new(&["table", "proto", "scope", "metric"]);
+        table.row([json!(254), json!(2), json!(253), json!(254)]);
+        table.row([json!(77), json!(77), json!(77), json!(2)]);
+        table.row([Value::Null, json!(186), json!(0), json!(0)]);
+        let text = "TABLE  PROTO   SCOPE   METRIC\n\
+                    main   kernel  link       254\n\
+                    77     77      77           2\n\
+                    -      bgp     global       0\n";
+        assert_eq!(table.text(), text);
+        let first = json!({"table": 254, "proto": 2, "scope": 253, "metric": 254});
+        assert_eq!(table.objects()[0], first);
     }
 
     #[test]

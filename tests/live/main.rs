@@ -9,3 +9,4 @@ mod lab;
 #[path = "../process/mod.rs"]
 mod process;
 mod refuses;
+mod words;

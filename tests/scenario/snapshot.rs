@@ -99,3 +99,12 @@ fn it_holds_nothing_that_follows_from_the_rest() {
     let names: Vec<_> = scenario.link.iter().map(|l| l.name.as_str()).collect();
     assert_eq!(names, ["p0", "p1", "q0", "q1"]);
 }
+
+#[test]
+fn a_link_that_no_scenario_can_have_is_left_out() {
+    let kernel = Kernel::new("snapbig", 1, &[]);
+    kernel.ip("link add big mtu 70000 type ifb");
+    let (text, left_out) = snapshot(&kernel);
+    load(&text);
+    assert!(left_out.contains("link big: its MTU is none of Ethernet"), "{left_out}");
+}

@@ -160,7 +160,11 @@ fn what_cannot_be_done_is_said_in_one_line() {
         ("run --io tap".to_owned(), 2, "run --io tap needs --standalone -s FILE"),
         (scenario.replace(" --io tap", ""), 2, "run --standalone needs --io tap"),
         (format!("{scenario} eth0"), 2, "cannot be used with"),
-        ("run --standalone --io tap -s /nonexistent".to_owned(), 1, "/nonexistent: No such file"),
+        (
+            "run --standalone --io tap -s /nonexistent".to_owned(),
+            1,
+            "/nonexistent: cannot open it: No such file",
+        ),
         (format!("run --standalone --io tap -s {empty}"), 1, "no [[link]]"),
         (scenario.clone(), 1, "another warren routes in this network namespace"),
     ] {

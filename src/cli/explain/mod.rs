@@ -22,8 +22,8 @@ pub struct Args {
     #[command(flatten)]
     input: Input,
     /// Number of the packet in the capture, from 1; those before it are played first
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    packet: usize,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    packet: u64,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -38,7 +38,7 @@ pub struct Sent {
 
 /// All there is to say.
 pub struct Story<'s> {
-    number: usize,
+    number: u64,
     file: String,
     link: String,
     arrival: &'s Arrival,
@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (router, arrivals) = args.input.open(1)?;
     let file = args.input.capture.display().to_string();
     let absent = || format!("{file}: no packet {} came in; it has {}", args.packet, arrivals.len());
-    let at = arrivals.iter().position(|(number, _)| *number == args.packet).with_context(absent)?;
+    let at = arrivals.iter().position(|(number, _)| *number as u64 == args.packet).with_context(absent)?;
     let mut player = router.player()?;
     player.full_only(true);
     for (_, earlier) in arrivals.iter().take(at) {

@@ -208,10 +208,13 @@ fn start(input: &mut impl Read, record: &mut Vec<u8>) -> Result<(Format, Vec<Int
     }
     if *record == PCAPNG {
         read_block_rest(input, record, Endianness::Little)?;
-        return Ok((Format::Next(PcapNgParser::new(record)?.1), Vec::new()));
+        let damaged = |_| Fault::Malformed("its section header is damaged".into());
+        return Ok((Format::Next(PcapNgParser::new(record).map_err(damaged)?.1), Vec::new()));
     }
     fill(input, record, FILE_HEADER)?;
-    let (_, parser) = PcapParser::new(record)?;
+    let start = || record.iter().take(4).map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ");
+    let other = |_| Fault::Malformed(format!("it begins with {}", start()));
+    let (_, parser) = PcapParser::new(record).map_err(other)?;
     let header = parser.header();
     let units = if header.ts_resolution == TsResolution::NanoSecond { NANOS } else { 1_000_000 };
     let of = Interface { name: None, link: header.datalink, snap_len: MAX_PACKET, units, offset: 0 };

@@ -243,7 +243,10 @@ fn each_error_names_the_file_the_packet_and_the_cause() {
     let long = [&6_u32.to_le_bytes()[..], &(64_u32 << 20).to_le_bytes(), &[0; 4]].concat();
     for (bytes, expect) in [
         (vec![], "test: neither pcap nor pcapng: it is empty"),
-        (b"GET / HTTP/1.1\r\nHost: example\r\n".to_vec(), "neither pcap nor pcapng: Invalid field value"),
+        (
+            b"GET / HTTP/1.1\r\nHost: example\r\n".to_vec(),
+            "test: neither pcap nor pcapng: it begins with 47 45 54 20",
+        ),
         (classic(true, 0xa1b2_c3d4, 0, 113), "test: packet 1: its link type is LINUX_SLL, only ETHERNET"),
         ([section(), packet.clone()].concat(), "test: packet 1: it names interface 0, which no"),
         ([section(), cooked, packet.clone()].concat(), "packet 1: its link type is LINUX_SLL"),

@@ -8,6 +8,7 @@ mod rules;
 mod sysctls;
 
 use super::load::STATES;
+use super::value::MTU;
 use super::{Address, Link, Neighbour, Scenario, ScenarioError};
 use crate::control::netlink::{AddressMsg, Error, LinkMsg, NeighbourMsg, NeighbourState, Socket};
 use crate::wire::eth::fmt_mac;
@@ -83,6 +84,10 @@ impl Snapshot {
                 self.leave(format_args!("link {}", link.name), "not Ethernet");
                 continue;
             };
+            if !MTU.contains(&link.mtu.into()) {
+                self.leave(format_args!("link {}", link.name), "its MTU is none of Ethernet");
+                continue;
+            }
             self.names.insert(link.index, link.name.clone());
             self.scenario.link.push(Link {
                 name: link.name.clone(),

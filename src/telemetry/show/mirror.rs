@@ -54,7 +54,8 @@ fn hop(hop: &Hop, several: bool, ifaces: &Ifaces) -> String {
     format!("{via}dev {}{weight}", name(hop.oif, ifaces))
 }
 
-fn name(index: u32, ifaces: &Ifaces) -> String {
+/// A link's name, or its index where it is none of the known.
+pub(super) fn name(index: u32, ifaces: &Ifaces) -> String {
     ifaces.get(index).map_or_else(|| format!("if{index}"), |i| i.name.clone())
 }
 

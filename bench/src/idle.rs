@@ -13,8 +13,8 @@ pub fn wait() -> f64 {
     let begin = Instant::now();
     loop {
         let load = load();
-        // Negated, so that an unknown load does not wait.
-        if !(load >= IDLE) || begin.elapsed() > PATIENCE {
+        // An unknown load does not wait.
+        if load < IDLE || load.is_nan() || begin.elapsed() > PATIENCE {
             return load;
         }
         std::thread::sleep(Duration::from_secs(1));

@@ -173,7 +173,8 @@ fn write_sysctls(router: &Namespace, scenario: &Scenario, now: impl Fn(Stage) ->
     for (name, value) in list {
         match value {
             Value::Number(number) => router.sysctl_write(name, &number.to_string())?,
-            Value::Text(text) => router.sysctl_write(name, text)?,
+            // Nothing is only written with its newline: a write of no bytes changes nothing.
+            Value::Text(text) => router.sysctl_write(name, &format!("{text}\n"))?,
         }
     }
     Ok(())

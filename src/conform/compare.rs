@@ -70,6 +70,16 @@ pub struct Differences {
 }
 
 impl Differences {
+    /// Whether there are any, and none of a kind that `whole` has not: the same cause, as far as one can tell.
+    pub fn is_part_of(&self, whole: &Differences) -> bool {
+        let kinds = |d: &Differences| -> BTreeSet<(String, bool)> {
+            d.counters.iter().map(|c| (c.name.clone(), c.expected > c.actual)).collect()
+        };
+        let frames = self.frames.is_empty() || !whole.frames.is_empty();
+        let refused = self.refused.is_none() || whole.refused.is_some();
+        !self.is_empty() && frames && refused && kinds(self).is_subset(&kinds(whole))
+    }
+
     /// Whether both did the same.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty() && self.counters.is_empty() && self.refused.is_none()

@@ -181,7 +181,7 @@ impl Plan<'_> {
     fn least(&self, drawn: &Drawn, played: &Played) -> Result<Differing> {
         let mut differs = |scenario: &Scenario, frames: &[Frame]| {
             let again = || self.both(scenario, frames, drawn.slow);
-            !self.stopped() && again().is_ok_and(|played| !played.differences.is_empty())
+            !self.stopped() && again().is_ok_and(|now| now.differences.is_part_of(&played.differences))
         };
         let suspects = suspects(drawn, played);
         let (scenario, frames) = shrink(&drawn.scenario, &drawn.frames, &suspects, &mut differs);

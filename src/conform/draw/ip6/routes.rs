@@ -197,7 +197,10 @@ impl Maker<'_> {
             let second = self.gateway().filter(|h| (h.via, &h.dev) != (route.via, &route.dev));
             if let Some(hop) = second {
                 (route.via, route.dev) = (hop.via.filter(|_| self.lot.chance(80)), hop.dev);
-                self.metrics(s, &mut route);
+                // Siblings have all metrics in common.
+                if route.via.is_none() {
+                    self.metrics(s, &mut route);
+                }
                 s.route.push(route);
             }
         }

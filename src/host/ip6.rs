@@ -123,6 +123,7 @@ fn icmp<O: Observer>(
         v6::ECHO_REQUEST => [Mib::Icmp6InEchos, Mib::Icmp6InType128],
         v6::NEIGHBOUR_SOLICIT => [Mib::Icmp6InNeighborSolicits, Mib::Icmp6InType135],
         v6::NEIGHBOUR_ADVERT => [Mib::Icmp6InNeighborAdvertisements, Mib::Icmp6InType136],
+        kind if !v6::is_informational(kind) => return notify(data).map(|()| None),
         _ => return Ok(None),
     };
     counters.into_iter().for_each(|mib| act.stats.mib(mib, slot, 1));
@@ -131,6 +132,16 @@ fn icmp<O: Observer>(
     }
     echo(act, packet, data);
     Ok(None)
+}
+
+/// An error about a packet of this host: no program here sent one. Protocols that would know its sockets count it as an
+/// error. RFC 4443 2.4 d; Linux: icmpv6_notify, tcp_v6_err, __udp6_lib_err.
+fn notify(data: &[u8]) -> Result<(), D> {
+    let quoted = data.get(IcmpHdr::LEN..).unwrap_or_default();
+    let (hdr, _) = Ip6Hdr::ref_from_prefix(quoted).map_err(|_| D::V6IcmpShort)?;
+    let (at, kind, _) = ip6::skip_ext(quoted, Ip6Hdr::LEN, hdr.next_header).ok_or(D::V6IcmpQuote)?;
+    quoted.get(at..at + 8).ok_or(D::V6IcmpShort)?;
+    if matches!(kind, proto::TCP | proto::UDP) { Err(D::V6IcmpQuote) } else { Ok(()) }
 }
 
 /// RFC 4443 4.2: from the address asked if it is ours alone, else from one that suits the way back; with the same data

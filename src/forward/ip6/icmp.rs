@@ -150,7 +150,8 @@ fn source(
     peer: Ipv6Addr,
     oif: u32,
 ) -> Option<Ipv6Addr> {
-    if !spoken_to.is_multicast() && addr::is_ours(env, spoken_to, quote.iif) {
+    let for_us = quote.pkt_type == PktType::Host && !spoken_to.is_multicast();
+    if for_us && (addr::is_ours(env, spoken_to, quote.iif) || addr::is_anycast(env, spoken_to, quote.iif)) {
         return Some(spoken_to);
     }
     let wished = route::output(env, None, peer, oif, quote.bytes).path.and_then(|p| p.prefsrc);

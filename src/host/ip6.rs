@@ -18,6 +18,7 @@ use crate::wire::icmp::{IcmpHdr, set_csum6, v6};
 use crate::wire::ip6::{self, Ip6Hdr};
 use crate::wire::{csum, proto};
 use std::net::Ipv6Addr;
+use warren_fib::TABLE_LOCAL;
 use zerocopy::FromBytes;
 
 /// A packet and its header.
@@ -55,24 +56,36 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) -> 
         }
     };
     let done = protocol(act, &packet, &payload);
-    if done != Err(D::V6UnknownProtocol) {
-        act.stats.mib(Mib::Ip6InDelivers, Some(owner(act, &packet)), 1);
-    }
+    let owner = Some(owner(act, &packet));
     match done {
-        Ok(heard) => heard,
+        Ok(heard) => {
+            act.stats.mib(Mib::Ip6InDelivers, owner, 1);
+            heard
+        }
+        Err(D::V6UnknownProtocol) => {
+            act.count_drop(D::V6UnknownProtocol, owner, None);
+            None
+        }
         Err(reason) => {
+            act.stats.mib(Mib::Ip6InDelivers, owner, 1);
             act.count_drop(reason, slot, None);
             None
         }
     }
 }
 
-/// The counters of the interface that has the address. Linux: ip6_dst_idev of a local route.
+/// The counters of the interface that the local route names: the one that has the address. Of several the one that
+/// received the packet comes first. Linux: ip6_dst_idev.
 fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
-    let (dst, iif) = (packet.hdr.dst(), packet.local.iif);
-    let everywhere = !dst.is_multicast() && !ip6::is_link_local(dst);
-    let mut others = act.env.state.ifaces.iter().filter(|_| everywhere);
-    others.find(|i| i.addrs6.iter().any(|a| a.addr == dst)).map_or(iif.slot, |i| i.slot)
+    let (dst, iif, env) = (packet.hdr.dst(), packet.local.iif, act.env);
+    let Some(table) = env.view.table::<Ipv6Addr>(TABLE_LOCAL).filter(|_| !dst.is_multicast()) else {
+        return iif.slot;
+    };
+    let paths = table.lookup(dst).next().map(|(_, set)| &set.paths[..]).unwrap_or_default();
+    let groups = paths.iter().filter_map(|path| env.view.group(path.group?));
+    let links: Vec<u32> = groups.flat_map(|group| &group.members).map(|member| member.oif).collect();
+    let link = links.iter().find(|link| **link == iif.index).or(links.first());
+    link.and_then(|link| env.state.ifaces.get(*link)).map_or(iif.slot, |i| i.slot)
 }
 
 fn protocol<O: Observer>(
@@ -156,12 +169,10 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[
     if ignored {
         return act.unsent(format_args!("no echo reply: switched off"));
     }
-    let Some(way) = route6(act, &packet.local, peer, iif.index) else {
-        // Linux: ip6_dst_lookup_tail.
-        act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
+    let keeps = own || (!asked.is_multicast() && sysctl.anycast_src_echo_reply != 0);
+    let Some(way) = route6(act, &packet.local, keeps.then_some(asked), peer, iif.index) else {
         return act.unsent(format_args!("no echo reply: no route to {peer}"));
     };
-    let keeps = own || (!asked.is_multicast() && sysctl.anycast_src_echo_reply != 0);
     let Some(src) = keeps.then_some(asked).or_else(|| source6(act, &way.0, way.1, peer)) else {
         return act.unsent(format_args!("no echo reply: no address to speak from"));
     };
@@ -235,7 +246,7 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u
     }
     let sum = csum::pseudo6(src, dst, proto::TCP, TCP_LEN as u32);
     let oif = if ip6::is_link_local(dst) { local.iif.index } else { 0 };
-    if let (Some(reset), Some(way)) = (transport::reset(data, sum), route6(act, local, dst, oif)) {
+    if let (Some(reset), Some(way)) = (transport::reset(data, sum), route6(act, local, Some(src), dst, oif)) {
         act.stats.mib(Mib::TcpOutSegs, None, 1);
         act.stats.mib(Mib::TcpOutRsts, None, 1);
         // The ECN bits are the sender's business alone.

@@ -46,14 +46,19 @@ pub fn route4<'a, O>(
     Some((route, oif))
 }
 
-/// The way back to `dst`, by `oif` if that is not 0 and the address asks for it. Linux: ip6_dst_lookup.
+/// The way back to `dst`, by `oif` if that is not 0 and the addresses ask for it; that there is none is counted.
+/// Linux: ip6_dst_lookup_tail.
 pub fn route6<'a, O>(
     act: &Act<'a, '_, O>,
     local: &Local<'_, '_>,
+    src: Option<Ipv6Addr>,
     dst: Ipv6Addr,
     oif: u32,
 ) -> Option<(Route6<'a>, &'a Iface)> {
-    let route = ip6::route::output(act.env, None, dst, oif, local.bytes);
+    let route = ip6::route::output(act.env, src, dst, oif, local.bytes);
+    if route.kind == Kind::NoRoute && route.path.is_none() {
+        act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
+    }
     let oif = route.oif(act.env).filter(|_| route.kind == Kind::Unicast)?;
     Some((route, oif))
 }

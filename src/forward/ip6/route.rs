@@ -141,9 +141,17 @@ fn table<'a>(
         }
         let path = if set.plain { plain(env, &set.paths, request) } else { select(env, &set.paths, request) };
         let Some(path) = path else { continue };
-        return (path.kind != RouteType::Throw && !rule.suppresses(len)).then_some((len, path));
+        // A route that leads nowhere is not suppressed: its error ends the search. Linux: fib_rules_lookup.
+        let suppressed = rule.suppresses(len) && !rejects(env, path);
+        return (path.kind != RouteType::Throw && !suppressed).then_some((len, path));
     }
     None
+}
+
+/// Whether packets on this path go nowhere, by its type or by its next hop.
+fn rejects(env: Env<'_>, path: &Path<Ipv6Addr>) -> bool {
+    let group = path.group.and_then(|id| env.view.group(id));
+    path.kind.is_error() || group.is_some_and(|g| g.kind == GroupKind::Blackhole)
 }
 
 /// Whether the search may begin at a prefix: where any route is for some sources only, one of those must match. Going

@@ -2,7 +2,8 @@
 //!
 //! Invariant: no address is used so often that its share of redirects runs out (six at once, for sender and destination
 //! alike), and nothing is sent that would change what the kernel knows for later frames: no neighbour discovery and no
-//! listener reports to the router, and no Packet Too Big to it. Called by `draw`.
+//! listener reports to the router, and no Packet Too Big to it. Nor is the router asked for echoes so long that it would
+//! have to cut its answer. Called by `draw`.
 
 use super::headers::{self, Chain};
 use super::payload::{self, Content};
@@ -18,6 +19,8 @@ use zerocopy::IntoBytes;
 
 /// How often an address that is not the router's may be used: a redirect takes one of six from sender and destination.
 const USES: usize = 5;
+/// Longest ICMPv6 message to the router itself.
+const ECHO_MAX: usize = 540;
 /// Addresses with rules of their own. Answers to the last ones may find a way.
 const ODD_SOURCES: [&str; 8] =
     ["::", "::", "::1", "ff02::1", "ff0e::7", "fe80::", "::ffff:1.2.3.4", "::1.2.3.4"];
@@ -142,6 +145,8 @@ impl Maker {
         let protocol = payload::protocol(&mut self.lot, &self.site, local);
         let Chain { first, bytes: headers, plain } = headers::chain(&mut self.lot, protocol, local);
         let size = self.size(way.mtu, Ip6Hdr::LEN + headers.len());
+        // What the router says back to an echo is never cut: see the module.
+        let size = if local && protocol == crate::wire::proto::ICMPV6 { size.min(ECHO_MAX) } else { size };
         let content = Content { protocol, src, dst, local, hops, size, sums: plain };
         let payload = payload::bytes(&mut self.lot, &self.site, &content);
         let len = headers.len() + payload.len();

@@ -210,7 +210,7 @@ impl Maker<'_> {
         let Some(hop) = self.gateway() else { return };
         (route.via, route.dev) = (hop.via, hop.dev);
         if let Some(dev) = route.dev.clone().filter(|_| self.lot.chance(8)) {
-            let via = Ipv6Addr::from_bits(0x2001_0db8_0bad << 80 | u128::from(self.lot.next() >> 32));
+            let via = Ipv6Addr::from_bits(0x5f00_0bad << 96 | u128::from(self.lot.next() >> 32));
             s.neighbour.push(neighbour(&dev, via, Some([2, 0, 0, 8, 8, 8]), "permanent"));
             (route.via, route.onlink) = (Some(via.into()), Some(true));
         }

@@ -9,6 +9,7 @@ use super::{exthdrs, ndisc};
 use crate::drop::DropReason as D;
 use crate::forward::act::{Act, Quote};
 use crate::forward::decision::ReplyKind;
+use crate::forward::ip6::route::Made;
 use crate::forward::ip6::{addr, icmp};
 use crate::forward::l3::limit::jiffies;
 use crate::forward::observe::Observer;
@@ -20,6 +21,9 @@ use crate::wire::{csum, proto};
 use std::net::Ipv6Addr;
 use warren_fib::TABLE_LOCAL;
 use zerocopy::FromBytes;
+
+/// Up to so many bytes a checksum is computed at once (`CHECKSUM_BREAK`).
+const CHECKSUM_BREAK: usize = 76;
 
 /// A packet and its header.
 pub struct Packet<'p, 'a> {
@@ -170,7 +174,9 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[
         return act.unsent(format_args!("no echo reply: switched off"));
     }
     let keeps = own || (!asked.is_multicast() && sysctl.anycast_src_echo_reply != 0);
-    let Some(way) = route6(act, &packet.local, keeps.then_some(asked), peer, iif.index) else {
+    let Some(way) =
+        route6(act, &packet.local, Made::icmp(v6::ECHO_REPLY, 0), keeps.then_some(asked), peer, iif.index)
+    else {
         return act.unsent(format_args!("no echo reply: no route to {peer}"));
     };
     let Some(src) = keeps.then_some(asked).or_else(|| source6(act, &way.0, way.1, peer)) else {
@@ -205,20 +211,25 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[
 
 /// RFC 8200 8.1 wants a checksum; RFC 4443 3.1. Linux: __udp6_lib_rcv.
 fn udp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u8]) -> Result<(), D> {
-    let Some((udp, datagram)) = transport::datagram(data) else {
+    let Some((udp, datagram)) = transport::datagram(data, true) else {
         act.stats.mib(Mib::Udp6InErrors, None, 1);
         return Ok(());
     };
     let sum = pseudo(packet.hdr, proto::UDP, datagram.len());
-    let right =
-        packet.local.sum_is_known() || (udp.csum.get() != 0 && transport::sum_is_right(sum, datagram));
-    if !right {
+    let right = packet.local.sum_is_known() || transport::sum_is_right(sum, datagram);
+    if packet.hdr.dst().is_multicast() {
+        // Of a group's datagrams only short ones are summed up before a socket is found. Linux: udp6_csum_init.
+        let summed = udp.csum.get() != 0 && datagram.len() <= CHECKSUM_BREAK;
+        return if right || !summed { Ok(()) } else { Err(D::V6UdpChecksum) };
+    }
+    if !right || (udp.csum.get() == 0 && !packet.local.sum_is_known()) {
         return Err(D::V6UdpChecksum);
     }
-    if packet.hdr.dst().is_multicast() {
-        return Ok(());
-    }
-    error(act, packet, ReplyKind::Unreachable(v6::PORT_UNREACH));
+    // What is behind the datagram is cut off by then, so it is not quoted.
+    let Local { bytes, meta, iif } = packet.local;
+    let bytes = bytes.get(..bytes.len() - (data.len() - datagram.len())).unwrap_or(bytes);
+    let cut = Packet { local: Local { bytes, meta, iif }, hdr: packet.hdr };
+    error(act, &cut, ReplyKind::Unreachable(v6::PORT_UNREACH));
     Err(D::V6UdpNoSocket)
 }
 
@@ -246,7 +257,11 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u
     }
     let sum = csum::pseudo6(src, dst, proto::TCP, TCP_LEN as u32);
     let oif = if ip6::is_link_local(dst) { local.iif.index } else { 0 };
-    if let (Some(reset), Some(way)) = (transport::reset(data, sum), route6(act, local, Some(src), dst, oif)) {
+    if let Some(reset) = transport::reset(data, sum)
+        && let Ok(segment) = transport::segment(data)
+        && let (sport, dport) = (segment.dst_port.get(), segment.src_port.get())
+        && let Some(way) = route6(act, local, Made::tcp(sport, dport), Some(src), dst, oif)
+    {
         act.stats.mib(Mib::TcpOutSegs, None, 1);
         act.stats.mib(Mib::TcpOutRsts, None, 1);
         // The ECN bits are the sender's business alone.

@@ -5,7 +5,7 @@ use crate::forward::act::Act;
 use crate::forward::ctx;
 use crate::forward::ip4::fragment::{self, Way};
 use crate::forward::ip4::{self, route::Route as Route4};
-use crate::forward::ip6::{self, addr, route::Kind, route::Route as Route6};
+use crate::forward::ip6::{self, addr, route::Kind, route::Made, route::Route as Route6};
 use crate::forward::observe::Observer;
 use crate::iface::Iface;
 use crate::stats::Mib;
@@ -51,11 +51,12 @@ pub fn route4<'a, O>(
 pub fn route6<'a, O>(
     act: &Act<'a, '_, O>,
     local: &Local<'_, '_>,
+    made: Made,
     src: Option<Ipv6Addr>,
     dst: Ipv6Addr,
     oif: u32,
 ) -> Option<(Route6<'a>, &'a Iface)> {
-    let route = ip6::route::output(act.env, src, dst, oif, local.bytes);
+    let route = ip6::route::output(act.env, made, src, dst, oif, local.bytes);
     if route.kind == Kind::NoRoute && route.path.is_none() {
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
     }

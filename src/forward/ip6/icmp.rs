@@ -6,7 +6,7 @@ use super::super::decision::ReplyKind;
 use super::super::l3::limit::{Allowance, jiffies};
 use super::super::observe::Observer;
 use super::addr;
-use super::route::{self, Kind};
+use super::route::{self, Kind, Made};
 use crate::frame::PktType;
 use crate::iface::{Iface, LinkKind};
 use crate::stats::Mib;
@@ -82,8 +82,9 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
     }
     // The interface is forced only where the address alone does not name a host.
     let oif = if ip6::is_link_local(peer) { quote.iif.index } else { 0 };
-    let src = source(env, quote, offender.dst(), peer, oif);
-    let back = route::output(env, src, peer, oif, quote.bytes);
+    let made = Made::icmp(kind_byte, code);
+    let src = source(env, made, quote, offender.dst(), peer, oif);
+    let back = route::output(env, made, src, peer, oif, quote.bytes);
     let out = back.oif(env);
     if limited && !may_send(act, &back, out, peer, now) {
         return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: {:?} limit", Allowance::Host));
@@ -145,6 +146,7 @@ pub fn may_send<O: Observer>(
 /// Linux: icmp6_send, icmpv6_rt_has_prefsrc.
 fn source(
     env: Env<'_>,
+    made: Made,
     quote: &Quote<'_, '_>,
     spoken_to: Ipv6Addr,
     peer: Ipv6Addr,
@@ -154,14 +156,21 @@ fn source(
     if for_us && (addr::is_ours(env, spoken_to, quote.iif) || addr::is_anycast(env, spoken_to, quote.iif)) {
         return Some(spoken_to);
     }
-    let wished = route::output(env, None, peer, oif, quote.bytes).path.and_then(|p| p.prefsrc);
+    let wished = route::output(env, made, None, peer, oif, quote.bytes).path.and_then(|p| p.prefsrc);
     wished.or_else(|| addr::select(env, peer, Some(quote.iif)))
 }
 
 /// The kernel looks up the way back once more, for IPsec's sake: from the address spoken to, by the ingress interface. The
 /// message goes the first way all the same, but a failure is counted. Linux: icmpv6_route_lookup (relookup_failed).
 fn look_again<O: Observer>(act: &Act<'_, '_, O>, quote: &Quote<'_, '_>, offender: &Ip6Hdr) {
-    let again = route::output(act.env, Some(offender.dst()), offender.src(), quote.iif.index, quote.bytes);
+    let again = route::output(
+        act.env,
+        Made::icmp(0, 0),
+        Some(offender.dst()),
+        offender.src(),
+        quote.iif.index,
+        quote.bytes,
+    );
     if again.kind == Kind::NoRoute && again.path.is_none() {
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
     }

@@ -258,7 +258,11 @@ fn finish<'a>(
         [only] => Some(only),
         members => {
             let hash = multipath::hash6(env.state, request.packet);
-            group.select(hash, |m| good(env, &group.kind, m)).and_then(|i| members.get(i))
+            let chosen = group.select(hash, |m| good(env, &group.kind, m)).and_then(|i| members.get(i));
+            // Where an interface is insisted on, another one's leg gives way to the first that fits.
+            let fits =
+                |m: &&Member| !request.strict || m.oif == request.prefer || group.kind != GroupKind::Plain;
+            chosen.filter(fits).or_else(|| members.iter().filter(|m| !m.dead).find(fits))
         }
     };
     Route { member, ..found }
@@ -273,9 +277,39 @@ fn good(env: Env<'_>, kind: &GroupKind, member: &Member) -> bool {
     env.view.neighbour(member.oif, via).is_none_or(|n| n.neighbour.state.is_valid())
 }
 
+/// What rules see of a packet that this router makes itself besides its addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Made {
+    /// Protocol.
+    pub ipproto: u8,
+    /// Ports.
+    pub sport: u16,
+    /// Of ICMPv6, type and code stand in the place of this one. Linux: flowi_uli.
+    pub dport: u16,
+}
+
+impl Made {
+    /// A TCP segment.
+    pub fn tcp(sport: u16, dport: u16) -> Made {
+        Made { ipproto: crate::wire::proto::TCP, sport, dport }
+    }
+
+    /// An ICMPv6 message of this type and code.
+    pub fn icmp(kind: u8, code: u8) -> Made {
+        Made { ipproto: crate::wire::proto::ICMPV6, sport: 0, dport: u16::from_be_bytes([kind, code]) }
+    }
+}
+
 /// The route of a packet that this router makes itself. An interface is insisted on where the addresses do not say which
 /// one is meant: by a destination of link scope, or without a source. Linux: ip6_route_output_flags_noref.
-pub fn output<'a>(env: Env<'a>, src: Option<Ipv6Addr>, dst: Ipv6Addr, oif: u32, packet: &[u8]) -> Route<'a> {
+pub fn output<'a>(
+    env: Env<'a>,
+    made: Made,
+    src: Option<Ipv6Addr>,
+    dst: Ipv6Addr,
+    oif: u32,
+    packet: &[u8],
+) -> Route<'a> {
     let src = src.unwrap_or(Ipv6Addr::UNSPECIFIED);
     let key = RuleKey {
         src,
@@ -284,9 +318,9 @@ pub fn output<'a>(env: Env<'a>, src: Option<Ipv6Addr>, dst: Ipv6Addr, oif: u32, 
         oif,
         tos: 0,
         mark: 0,
-        ipproto: crate::wire::proto::ICMPV6,
-        sport: 0,
-        dport: 0,
+        ipproto: made.ipproto,
+        sport: made.sport,
+        dport: made.dport,
     };
     let strict = dst.is_multicast() || ip6::is_link_local(dst) || src.is_unspecified();
     lookup(env, &Request { key, prefer: oif, strict: strict && oif != 0, packet })

@@ -3,7 +3,8 @@
 //! Invariant: no address is used so often that its share of redirects runs out (six at once, for sender and destination
 //! alike), and nothing is sent that would change what the kernel knows for later frames: no neighbour discovery and no
 //! listener reports to the router, and no Packet Too Big to it. Nor is the router asked for echoes so long that it would
-//! have to cut its answer. Called by `draw`.
+//! have to cut its answer, and those that get answers from the host itself are on the link: which of several ways an
+//! answer takes is not compared.  Called by `draw`.
 
 use super::headers::{self, Chain};
 use super::payload::{self, Content};
@@ -61,7 +62,8 @@ pub fn frames(scenario: &Scenario, count: usize, lot: Lot) -> Vec<Frame> {
 impl Maker {
     fn frame(&mut self) -> Option<Frame> {
         let way = self.lot.pick(&self.site.ways)?;
-        let (src, dst) = (self.source(&way)?, self.destination(&way)?);
+        let dst = self.destination(&way)?;
+        let src = self.source(&way, self.site.is_local(dst))?;
         let (mut packet, len_right) = self.packet(&way, src, dst);
         self.damage(&mut packet, way.mtu, len_right);
         packet.truncate(way.mtu);
@@ -90,12 +92,13 @@ impl Maker {
         (0..20).find_map(|_| draw(self).filter(|a| self.spend(*a)))
     }
 
-    fn source(&mut self, way: &Way) -> Option<Ipv6Addr> {
+    fn source(&mut self, way: &Way, to_us: bool) -> Option<Ipv6Addr> {
         match self.lot.below(100) {
             0..=5 => self.fresh(|m| m.lot.one(&ODD_SOURCES).parse().ok()).or(Some(Ipv6Addr::UNSPECIFIED)),
             6..=9 => Some(Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(self.lot.next() >> 8))),
             10..=13 => Some(Ipv6Addr::from_bits(0x2 << 124 | self.lot.bits() >> 4)),
-            14..=36 => self.fresh(|m| m.lot.pick(&way.near)),
+            36..=70 if to_us => self.fresh(|m| m.lot.pick(&way.near)),
+            14..=35 => self.fresh(|m| m.lot.pick(&way.near)),
             _ => None,
         }
         .or_else(|| {
@@ -142,12 +145,14 @@ impl Maker {
     fn packet(&mut self, way: &Way, src: Ipv6Addr, dst: Ipv6Addr) -> (Vec<u8>, bool) {
         let local = self.site.is_local(dst);
         let hops = self.lot.one(&[64, 64, 64, 64, 64, 64, 128, 255, 3, 2, 1, 0]);
-        let protocol = payload::protocol(&mut self.lot, &self.site, local);
+        // Who is on the link gets answers by one way only: see the module.
+        let answers = way.near.contains(&src);
+        let protocol = payload::protocol(&mut self.lot, &self.site, local, answers);
         let Chain { first, bytes: headers, plain } = headers::chain(&mut self.lot, protocol, local);
         let size = self.size(way.mtu, Ip6Hdr::LEN + headers.len());
         // What the router says back to an echo is never cut: see the module.
         let size = if local && protocol == crate::wire::proto::ICMPV6 { size.min(ECHO_MAX) } else { size };
-        let content = Content { protocol, src, dst, local, hops, size, sums: plain };
+        let content = Content { protocol, src, dst, local, answers, hops, size, sums: plain };
         let payload = payload::bytes(&mut self.lot, &self.site, &content);
         let len = headers.len() + payload.len();
         let mut header = Ip6Hdr::new(len as u16, first, hops, src, dst);

@@ -80,7 +80,7 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario, pools: &Pools) {
     }
     for _ in 0..6 + maker.lot.below(20) {
         let dst = maker.destination(s);
-        let kind = maker.lot.below(100);
+        let kind = maker.lot.below(104);
         maker.route(s, dst, kind);
     }
 }
@@ -179,8 +179,18 @@ impl Maker<'_> {
                 route.from = None;
             }
             98..=99 => {
-                route.kind = error("local");
+                // Apart from all others, so that no sender is in it: the router would answer itself.
+                let dst = prefix(0xfd98 << 112 | self.lot.bits() >> 16, self.lot.one(&[64, 96, 128]));
+                (route.kind, route.dst) = (error("local"), dst.to_string());
                 (route.dev, route.table) = (Some("lo".to_owned()), None);
+            }
+            100.. => {
+                // Apart, too: the router would have to cut its own messages to senders there.
+                route.dst =
+                    prefix(0xfd99 << 112 | self.lot.bits() >> 16, 32 + self.lot.below(97)).to_string();
+                self.by_gateway(s, &mut route);
+                route.mtu = Some(self.lot.one(&[600, 1000, 1279]));
+                route.mtu_lock = self.lot.chance(50).then_some(true);
             }
             _ => self.by_gateway(s, &mut route),
         }
@@ -217,10 +227,10 @@ impl Maker<'_> {
     }
 
     fn metrics(&mut self, s: &Scenario, route: &mut Route) {
-        if route.kind.is_some() {
+        if route.kind.is_some() || route.mtu.is_some() {
             return;
         }
-        route.mtu = self.lot.maybe(18, &[600, 1000, 1279, 1280, 1281, 1300, 1400, 1500, 9000]);
+        route.mtu = self.lot.maybe(18, &[1280, 1281, 1300, 1400, 1500, 9000]);
         route.mtu_lock = route.mtu.and_then(|_| self.lot.chance(50).then_some(true));
         route.hoplimit = self.lot.maybe(10, &[1, 2, 63, 64, 255]);
         route.pref = self.lot.maybe(15, &["low", "high", "medium"]).map(str::to_owned);

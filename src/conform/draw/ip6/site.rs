@@ -46,18 +46,25 @@ impl Site {
             };
             s.route.iter().filter(lead).filter_map(|r| net(&r.dst)).collect::<Vec<_>>()
         };
+        // The router would have to cut what it says to a sender behind so small an MTU.
+        let small =
+            s.route.iter().filter(|r| r.mtu.is_some_and(|mtu| mtu < 1280)).filter_map(|r| net(&r.dst));
+        let small: Vec<Ipv6Net> = small.collect();
+        let ours = s.route.iter().filter(|r| matches!(r.kind.as_deref(), Some("local" | "anycast")));
+        let local: Vec<Ipv6Net> = ours.filter_map(|r| net(&r.dst)).collect();
+        let apart = |o: &Ipv6Net| !small.iter().chain(&local).any(|net| net.contains(o));
+        let origins = destinations(true).into_iter().filter(apart);
         let froms = s
             .route
             .iter()
             .filter_map(|r| r.from.as_deref())
             .chain(s.rule.iter().filter_map(|r| r.from.as_deref()));
         let tos = s.rule.iter().filter_map(|r| r.to.as_deref());
-        let local = s.route.iter().filter(|r| matches!(r.kind.as_deref(), Some("local" | "anycast")));
         let mut site = Site {
             ways,
             targets: destinations(false).into_iter().chain(tos.filter_map(net)).collect(),
-            origins: destinations(true).into_iter().chain(froms.filter_map(net)).collect(),
-            local: local.filter_map(|r| net(&r.dst)).collect(),
+            origins: origins.chain(froms.filter_map(net)).collect(),
+            local: local.clone(),
             ..Site::default()
         };
         site.numbers(s);

@@ -19,7 +19,7 @@ use crate::wire::icmp::{IcmpHdr, set_csum6, v6};
 use crate::wire::ip6::{self, Ip6Hdr};
 use crate::wire::{csum, proto};
 use std::net::Ipv6Addr;
-use warren_fib::TABLE_LOCAL;
+use warren_fib::{Path, RouteType, TABLE_LOCAL};
 use zerocopy::FromBytes;
 
 /// Up to so many bytes a checksum is computed at once (`CHECKSUM_BREAK`).
@@ -76,6 +76,15 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) -> 
             None
         }
     }
+}
+
+/// Whether a route of type local led here, not one of type anycast. Linux: ipv6_unicast_destination.
+fn is_unicast<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> bool {
+    let (dst, env) = (packet.hdr.dst(), act.env);
+    let table = env.view.table::<Ipv6Addr>(TABLE_LOCAL).filter(|_| !dst.is_multicast());
+    let found = table.and_then(|t| t.lookup(dst).next());
+    let is_local = |path: &Path<Ipv6Addr>| path.kind == RouteType::Local;
+    found.is_some_and(|(_, set)| set.paths.iter().any(is_local)) || addr::is_ours(env, dst, packet.local.iif)
 }
 
 /// The counters of the interface that the local route names: the one that has the address. Of several the one that
@@ -166,7 +175,7 @@ fn notify(data: &[u8]) -> Result<(), D> {
 fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u8]) {
     let (hdr, iif, env) = (packet.hdr, packet.local.iif, act.env);
     let (peer, asked, sysctl) = (hdr.src(), hdr.dst(), &env.state.sysctl.ip6);
-    let own = addr::is_ours(env, asked, iif);
+    let own = is_unicast(act, packet);
     let ignored = sysctl.icmp_echo_ignore_all != 0
         || (asked.is_multicast() && sysctl.icmp_echo_ignore_multicast != 0)
         || (!asked.is_multicast() && !own && sysctl.icmp_echo_ignore_anycast != 0);
@@ -252,7 +261,7 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u
         return Err(D::V6TcpChecksum);
     }
     let (src, dst): (Ipv6Addr, Ipv6Addr) = (hdr.dst(), hdr.src());
-    if src.is_multicast() || !addr::is_ours(act.env, src, local.iif) {
+    if src.is_multicast() || !is_unicast(act, packet) {
         return Err(D::V6TcpNoSocket);
     }
     let sum = csum::pseudo6(src, dst, proto::TCP, TCP_LEN as u32);

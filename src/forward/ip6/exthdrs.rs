@@ -81,12 +81,15 @@ impl Walk {
             opt::ROUTER_ALERT => {
                 let value = data.first_chunk::<2>().filter(|_| data.len() == 2);
                 packet.alert = Some(u16::from_be_bytes(*cx.some(D::V6RouterAlert, value)?));
+                cx.rule("option taken: router alert");
                 Ok(())
             }
             // RFC 9486 3. Linux: ipv6_hop_ioam; the alignment is checked even where IOAM is off.
             opt::IOAM => {
                 cx.check(D::V6Ioam, offset.is_multiple_of(4))?;
-                cx.check(D::V6Ioam, cx.iif.conf6.ioam6_enabled == 0 || trace_is_whole(data))
+                cx.check(D::V6Ioam, cx.iif.conf6.ioam6_enabled == 0 || trace_is_whole(data))?;
+                cx.rule("option taken: IOAM");
+                Ok(())
             }
             opt::JUMBO => jumbo(cx, packet, offset, data),
             // RFC 5570 5.1.1. Linux: ipv6_hop_calipso; no domain of interpretation is known here.
@@ -112,7 +115,9 @@ impl Walk {
             let pointer = offset as u32;
             cx.reply(ReplyKind::ParamProblem(v6::UNK_OPTION, pointer), packet.hdr.hop_limit);
         }
-        cx.check(D::V6OptionUnknown, action == opt::ACTION_SKIP)
+        cx.check(D::V6OptionUnknown, action == opt::ACTION_SKIP)?;
+        cx.rule("option skipped: unknown");
+        Ok(())
     }
 }
 
@@ -153,6 +158,7 @@ fn jumbo<O: Observer>(
     cx.check(D::V6JumboPayload, packet.hdr.payload_len.get() == 0)?;
     let end = Ip6Hdr::LEN + len as usize;
     packet.bytes = cx.some(D::V6JumboTruncated, packet.bytes.get(..end))?;
+    cx.rule("option taken: jumbo payload");
     cx.len = end;
     Ok(())
 }

@@ -10,6 +10,8 @@ use super::route::{self, Kind, Made};
 use crate::frame::PktType;
 use crate::iface::{Iface, LinkKind};
 use crate::stats::Mib;
+use crate::wire::dissect::dissect;
+use crate::wire::eth::ETHERTYPE_IPV6;
 use crate::wire::icmp::{self, IcmpHdr, v6};
 use crate::wire::ip6::{self, Ip6Hdr};
 use crate::wire::proto;
@@ -163,14 +165,19 @@ fn source(
 /// The kernel looks up the way back once more, for IPsec's sake: from the address spoken to, by the ingress interface. The
 /// message goes the first way all the same, but a failure is counted. Linux: icmpv6_route_lookup (relookup_failed).
 fn look_again<O: Observer>(act: &Act<'_, '_, O>, quote: &Quote<'_, '_>, offender: &Ip6Hdr) {
-    let again = route::output(
-        act.env,
-        Made::icmp(0, 0),
-        Some(offender.dst()),
-        offender.src(),
-        quote.iif.index,
-        quote.bytes,
-    );
+    let flow = dissect(quote.bytes, ETHERTYPE_IPV6, true).outer;
+    let made = match ip6::skip_ext(quote.bytes, Ip6Hdr::LEN, offender.next_header) {
+        Some((at, proto::ICMPV6, _)) => {
+            let byte = |at: usize| quote.bytes.get(at).copied().unwrap_or(0);
+            Made::icmp(byte(at), byte(at + 1))
+        }
+        _ => {
+            let [sport, dport] = [flow.dport, flow.sport].map(u16::from_be_bytes);
+            Made { ipproto: flow.ip_proto, sport, dport }
+        }
+    };
+    let again =
+        route::output(act.env, made, Some(offender.dst()), offender.src(), quote.iif.index, quote.bytes);
     if again.kind == Kind::NoRoute && again.path.is_none() {
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
     }

@@ -8,7 +8,9 @@ use super::Packet;
 use crate::iface::{Iface, LinkKind};
 use crate::wire::{dissect, eth, ip6};
 use std::net::{IpAddr, Ipv6Addr};
-use warren_fib::{GroupKind, Member, Path, Pref, RouteType, Rule, RuleAction, RuleKey};
+use warren_fib::{
+    GroupKind, Member, Path, Pref, RouteType, Rule, RuleAction, RuleKey, TABLE_LOCAL, TABLE_MAIN,
+};
 
 /// What is done with a packet on this route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +96,7 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
     let strict = dst.is_multicast() || ip6::is_link_local(dst) || dst.is_loopback();
     let request = Request { key, prefer: cx.iif.index, strict, packet: packet.bytes };
     let route = lookup(env, &request);
+    name_rules(cx, &route);
     cx.step(
         "route lookup",
         "RFC 4861 5.2",
@@ -106,6 +109,45 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
         ),
     );
     route
+}
+
+/// Names what decided a lookup, for those who count it.
+fn name_rules<O: Observer>(cx: &mut Ctx<'_, '_, O>, route: &Route<'_>) {
+    cx.rule(match route.kind {
+        Kind::Unicast => "route: unicast",
+        Kind::Local => "route: local",
+        Kind::Multicast => "route: multicast",
+        Kind::NoRoute if route.path.is_none() => "route: none",
+        Kind::NoRoute => "route: unreachable",
+        Kind::Prohibit => "route: prohibit",
+        Kind::Blackhole => "route: blackhole",
+    });
+    let Some(path) = route.path else { return };
+    for (applies, name) in [
+        (!path.src.is_default(), "route: for some sources only"),
+        (!matches!(path.table, TABLE_MAIN | TABLE_LOCAL), "route: of a table that a rule names"),
+        (path.mtu != 0 && path.mtu_lock, "route: MTU locked"),
+        (path.mtu != 0 && !path.mtu_lock, "route: MTU not locked"),
+    ] {
+        if applies {
+            cx.rule(name);
+        }
+    }
+    let Some(group) = path.group.and_then(|id| cx.env.view.group(id)).filter(|g| g.members.len() > 1) else {
+        return;
+    };
+    cx.rule(match group.kind {
+        GroupKind::Plain => "next hop: of several of a route",
+        GroupKind::Blackhole => "next hop: blackhole",
+        GroupKind::Resilient { .. } => "next hop: bucket of a resilient group",
+        GroupKind::Object { .. } => "next hop: member of a nexthop group",
+    });
+    cx.rule(match cx.env.state.sysctl.ip6.fib_multipath_hash_policy {
+        1 => "multipath policy: 1, ports",
+        2 => "multipath policy: 2, inner packet",
+        3 => "multipath policy: 3, chosen fields",
+        _ => "multipath policy: 0, addresses and label",
+    });
 }
 
 /// Rules in order, each with its table. Linux: fib6_rule_lookup.
@@ -220,7 +262,11 @@ fn score(env: Env<'_>, path: &Path<Ipv6Addr>, request: &Request<'_>) -> Option<i
         // Reject routes stand on the loopback device, which no packet asks for.
         return (!request.strict).then_some(preference);
     };
-    let usable = group.members.iter().filter(|m| !m.dead);
+    // Linux: find_match, fib6_ignore_linkdown.
+    let ignored = |m: &Member| {
+        m.linkdown && env.state.ifaces.get(m.oif).is_some_and(|i| i.conf6.ignore_routes_with_linkdown != 0)
+    };
+    let usable = group.members.iter().filter(|m| !m.dead && !ignored(m));
     let on_link = |m: &Member| request.prefer == 0 || m.oif == request.prefer;
     let mut best = None;
     for member in usable {

@@ -133,10 +133,11 @@ impl Plan<'_> {
         let mut drawn = draw::draw(self.seed, number, limit, self.family, given)?;
         if let Some(frames) = &self.given {
             (drawn.frames, drawn.slow) = (frames.clone(), false);
-        } else if !drawn.slow {
-            // Packets that wait take long; they have boxes of their own.
+        } else {
+            // Packets that wait take long; they have boxes of their own. A message of the router that waits in vain
+            // has the kernel complain to itself, which nobody else sees.
             let all = std::mem::take(&mut drawn.frames);
-            drawn.frames = userspace::at_once(&drawn.scenario, self.path(), &all).unwrap_or(all);
+            drawn.frames = userspace::at_once(&drawn.scenario, self.path(), &all, drawn.slow).unwrap_or(all);
         }
         Ok(drawn)
     }
@@ -186,11 +187,11 @@ impl Plan<'_> {
     fn least(&self, drawn: &Drawn, played: &Played) -> Result<Differing> {
         let mut differs = |scenario: &Scenario, frames: &[Frame]| {
             // Where packets are made to wait, it is another question.
-            let waits =
-                || userspace::at_once(scenario, self.path(), frames).is_ok_and(|f| f.len() < frames.len());
+            let kept = || userspace::at_once(scenario, self.path(), frames, drawn.slow);
+            let waits = || kept().is_ok_and(|kept| kept.len() < frames.len());
             let again = || self.both(scenario, frames, drawn.slow);
             !self.stopped()
-                && (drawn.slow || !waits())
+                && !waits()
                 && again().is_ok_and(|now| now.differences.is_part_of(&played.differences))
         };
         let suspects = suspects(drawn, played);

@@ -4,6 +4,7 @@ use super::mib::Values;
 use super::trace::{Notes, Rules};
 use super::{ConformError, Frame, Outcome, Result, unprompted};
 use crate::drop::DropReason;
+use crate::forward::decision::{Decision, Verdict};
 use crate::forward::observe::{Observer, Unobserved};
 use crate::scenario::Scenario;
 use crate::scenario::player::{Arrival, Departure, Player, clock, limits};
@@ -48,17 +49,28 @@ pub fn notes(scenario: &Scenario, path: &Path, frames: &[Frame]) -> Result<Vec<S
     Ok(notes.0)
 }
 
-/// The frames that make no packet wait for a next hop.
+/// Whether a frame is to be sent on as soon as its next hop is known.
+#[derive(Default)]
+struct Waits(bool);
+
+impl Observer for Waits {
+    fn decided(&mut self, decision: &Decision<'_>) {
+        self.0 |= matches!(decision.verdict, Verdict::Hold(..) | Verdict::HoldFragments(..));
+    }
+}
+
+/// The frames that make no packet wait for a next hop; if `may_wait`, no packet that the router itself makes.
 ///
 /// # Errors
 /// As [`play`].
-pub fn at_once(scenario: &Scenario, path: &Path, frames: &[Frame]) -> Result<Vec<Frame>> {
+pub fn at_once(scenario: &Scenario, path: &Path, frames: &[Frame], may_wait: bool) -> Result<Vec<Frame>> {
     let (mut player, state) = player(scenario, path, frames)?;
     let mut kept = Vec::with_capacity(frames.len());
     for frame in frames {
         let before = player.counts().own(Own::HeldPackets);
-        player.play(&arrival(&state, frame)?, &mut Unobserved, &mut |_| ());
-        if player.counts().own(Own::HeldPackets) == before {
+        let mut waits = Waits::default();
+        player.play(&arrival(&state, frame)?, &mut waits, &mut |_| ());
+        if player.counts().own(Own::HeldPackets) == before + u64::from(waits.0 && may_wait) {
             kept.push(frame.clone());
         }
     }

@@ -67,7 +67,7 @@ fn fragment<O: Observer>(
     };
     let payload = usize::from(packet.hdr.payload_len.get());
     let header = FragHdr::ref_from_prefix(data).ok().filter(|_| payload != 0);
-    let Some((fragment, rest)) = header else { return bad(v6::HDR_FIELD, Ip6Hdr::LEN) };
+    let Some((fragment, rest)) = header else { return bad(v6::HDR_FIELD, at) };
     let frag = fragment.frag.get();
     if frag & (FRAG_OFFSET | FRAG_MF) == 0 {
         return Ok(size_of::<FragHdr>());

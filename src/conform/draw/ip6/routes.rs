@@ -122,27 +122,22 @@ impl Maker<'_> {
         hops
     }
 
+    /// Objects, each for one route alone: the kernel keeps one route in each, the first that was used, with its metrics.
     fn nexthops(&mut self, s: &mut Scenario) {
         if self.lot.chance(40) {
             return;
         }
-        let mut singles = Vec::new();
-        for id in 1..=3 + self.lot.below(4) as u32 {
-            let failed = self.lot.chance(20).then(|| self.lot.pick(&self.failed)).flatten();
-            let Some((dev, via)) = failed.clone().or_else(|| self.lot.pick(&self.gateways)) else { return };
-            s.nexthop.push(Nexthop { id, via: Some(via), dev: Some(dev), ..Nexthop::default() });
-            singles.push(id);
-            if failed.is_none() {
+        for id in 1..=2 + self.lot.below(4) as u32 {
+            if self.nexthop(s, id, false) {
                 self.objects.push(id);
             }
         }
         s.nexthop.push(Nexthop { id: 50, blackhole: Some(true), family: Some(6), ..Nexthop::default() });
         self.objects.push(50);
-        for id in 101..=101 + self.lot.below(3) as u32 {
+        for id in (100..).step_by(10).take(1 + self.lot.below(3)) {
             let mut group: Vec<GroupMember> = Vec::new();
-            for _ in 0..1 + self.lot.below(4) {
-                let member = self.lot.one(&singles);
-                if group.iter().all(|m| m.id != member) {
+            for member in id + 1..=id + 1 + self.lot.below(4) as u32 {
+                if self.nexthop(s, member, true) {
                     let weight = Some(self.lot.one(&[1, 1, 2, 3, 50, 255]));
                     group.push(GroupMember { id: member, weight });
                 }
@@ -150,9 +145,19 @@ impl Maker<'_> {
             let resilient = self.lot.chance(35);
             let kind = resilient.then(|| "resilient".to_owned());
             let buckets = resilient.then(|| self.lot.one(&[4, 5, 8, 32, 128]));
-            s.nexthop.push(Nexthop { id, group, kind, buckets, ..Nexthop::default() });
-            self.objects.push(id);
+            if !group.is_empty() {
+                s.nexthop.push(Nexthop { id, group, kind, buckets, ..Nexthop::default() });
+                self.objects.push(id);
+            }
         }
+    }
+
+    /// One with a gateway, which may be one that did not answer.
+    fn nexthop(&mut self, s: &mut Scenario, id: u32, may_fail: bool) -> bool {
+        let failed = (may_fail && self.lot.chance(20)).then(|| self.lot.pick(&self.failed)).flatten();
+        let Some((dev, via)) = failed.or_else(|| self.lot.pick(&self.gateways)) else { return false };
+        s.nexthop.push(Nexthop { id, via: Some(via), dev: Some(dev), ..Nexthop::default() });
+        true
     }
 
     fn route(&mut self, s: &mut Scenario, dst: Ipv6Net, kind: usize) {
@@ -175,8 +180,8 @@ impl Maker<'_> {
             66..=70 => route.kind = error("throw"),
             71..=84 => route.nexthop = self.gateways(),
             85..=97 if !self.objects.is_empty() => {
-                route.nhid = self.lot.pick(&self.objects);
-                route.from = None;
+                let at = self.lot.below(self.objects.len());
+                (route.nhid, route.from) = (Some(self.objects.swap_remove(at)), None);
             }
             98..=99 => {
                 // Apart from all others, so that no sender is in it: the router would answer itself.

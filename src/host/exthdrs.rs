@@ -25,6 +25,7 @@ const TYPE_RPL: u8 = 3;
 pub fn walk<'p, O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'p, '_>) -> Result<Payload<'p>, D> {
     let bytes = packet.local.bytes;
     let (mut proto, mut named_at, mut at) = (packet.hdr.next_header, 6, Ip6Hdr::LEN);
+    let mut fragmented = false;
     loop {
         let data = bytes.get(at..).unwrap_or_default();
         let len = match proto {
@@ -39,7 +40,11 @@ pub fn walk<'p, O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'p, '_>) 
                 header.len()
             }
             proto::ROUTING => routing(act, packet, data, at)?,
-            proto::FRAGMENT => fragment(act, packet, data, at)?,
+            proto::FRAGMENT => {
+                let len = fragment(act, packet, data, at, fragmented)?;
+                fragmented = true;
+                len
+            }
             _ => return Ok(Payload { proto, named_at, data }),
         };
         proto = data.first().copied().unwrap_or(proto::NONE);
@@ -60,13 +65,14 @@ fn fragment<O: Observer>(
     packet: &Packet<'_, '_>,
     data: &[u8],
     at: usize,
+    again: bool,
 ) -> Result<usize, D> {
     let mut bad = |code, pointer: usize| {
         error(act, packet, ReplyKind::ParamProblem(code, pointer as u32));
         Err(D::V6FragmentForm)
     };
     let payload = usize::from(packet.hdr.payload_len.get());
-    let header = FragHdr::ref_from_prefix(data).ok().filter(|_| payload != 0);
+    let header = FragHdr::ref_from_prefix(data).ok().filter(|_| payload != 0 && !again);
     let Some((fragment, rest)) = header else { return bad(v6::HDR_FIELD, at) };
     let frag = fragment.frag.get();
     if frag & (FRAG_OFFSET | FRAG_MF) == 0 {

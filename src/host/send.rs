@@ -56,7 +56,7 @@ pub fn route6<'a, O>(
     dst: Ipv6Addr,
     oif: u32,
 ) -> Option<(Route6<'a>, &'a Iface)> {
-    let route = ip6::route::output(act.env, made, src, dst, oif, local.bytes);
+    let route = ip6::route::output_from(act.env, made, src, dst, oif, local.bytes);
     if route.kind == Kind::NoRoute && route.path.is_none() {
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
     }

@@ -86,7 +86,7 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
     let oif = if ip6::is_link_local(peer) { quote.iif.index } else { 0 };
     let made = Made::icmp(kind_byte, code);
     let src = source(env, made, quote, offender.dst(), peer, oif);
-    let back = route::output(env, made, src, peer, oif, quote.bytes);
+    let back = route::output_from(env, made, src, peer, oif, quote.bytes);
     let out = back.oif(env);
     if limited && !may_send(act, &back, out, peer, now) {
         return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: {:?} limit", Allowance::Host));
@@ -177,7 +177,7 @@ fn look_again<O: Observer>(act: &Act<'_, '_, O>, quote: &Quote<'_, '_>, offender
         }
     };
     let again =
-        route::output(act.env, made, Some(offender.dst()), offender.src(), quote.iif.index, quote.bytes);
+        route::output_from(act.env, made, Some(offender.dst()), offender.src(), quote.iif.index, quote.bytes);
     if again.kind == Kind::NoRoute && again.path.is_none() {
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
     }

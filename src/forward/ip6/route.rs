@@ -4,7 +4,7 @@
 use super::super::ctx::{Ctx, Env, Nanos};
 use super::super::l3::multipath;
 use super::super::observe::Observer;
-use super::Packet;
+use super::{Packet, addr};
 use crate::iface::{Iface, LinkKind};
 use crate::wire::{dissect, eth, ip6};
 use std::net::{IpAddr, Ipv6Addr};
@@ -356,9 +356,41 @@ pub fn output<'a>(
     oif: u32,
     packet: &[u8],
 ) -> Route<'a> {
-    let src = src.unwrap_or(Ipv6Addr::UNSPECIFIED);
+    let insists = dst.is_multicast() || ip6::is_link_local(dst) || src.is_none();
+    own(env, made, src, dst, (oif, insists), packet)
+}
+
+/// The same where a source is chosen on the way: without a route from nowhere there may be one from the address that
+/// would speak. Linux: ip6_dst_lookup_tail.
+pub fn output_from<'a>(
+    env: Env<'a>,
+    made: Made,
+    src: Option<Ipv6Addr>,
+    dst: Ipv6Addr,
+    oif: u32,
+    packet: &[u8],
+) -> Route<'a> {
+    let src = src.filter(|src| !src.is_unspecified());
+    let first = output(env, made, src, dst, oif, packet);
+    match first.kind {
+        Kind::NoRoute | Kind::Prohibit | Kind::Blackhole if src.is_none() => {
+            let Some(speaker) = addr::select(env, dst, None) else { return first };
+            own(env, made, Some(speaker), dst, (oif, true), packet)
+        }
+        _ => first,
+    }
+}
+
+fn own<'a>(
+    env: Env<'a>,
+    made: Made,
+    src: Option<Ipv6Addr>,
+    dst: Ipv6Addr,
+    (oif, insists): (u32, bool),
+    packet: &[u8],
+) -> Route<'a> {
     let key = RuleKey {
-        src,
+        src: src.unwrap_or(Ipv6Addr::UNSPECIFIED),
         dst,
         iif: env.state.ifaces.iter().find(|i| i.kind == LinkKind::Loopback).map_or(1, |i| i.index),
         oif,
@@ -368,6 +400,5 @@ pub fn output<'a>(
         sport: made.sport,
         dport: made.dport,
     };
-    let strict = dst.is_multicast() || ip6::is_link_local(dst) || src.is_unspecified();
-    lookup(env, &Request { key, prefer: oif, strict: strict && oif != 0, packet })
+    lookup(env, &Request { key, prefer: oif, strict: insists && oif != 0, packet })
 }

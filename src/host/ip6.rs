@@ -9,7 +9,7 @@ use super::{exthdrs, ndisc};
 use crate::drop::DropReason as D;
 use crate::forward::act::{Act, Quote};
 use crate::forward::decision::ReplyKind;
-use crate::forward::ip6::route::Made;
+use crate::forward::ip6::route::{self as ip6_route, Made};
 use crate::forward::ip6::{addr, icmp};
 use crate::forward::l3::limit::jiffies;
 use crate::forward::observe::Observer;
@@ -98,7 +98,14 @@ fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
     let groups = paths.iter().filter_map(|path| env.view.group(path.group?));
     let links: Vec<u32> = groups.flat_map(|group| &group.members).map(|member| member.oif).collect();
     let link = links.iter().find(|link| **link == iif.index).or(links.first());
-    link.and_then(|link| env.state.ifaces.get(*link)).map_or(iif.slot, |i| i.slot)
+    let link = link.and_then(|link| env.state.ifaces.get(*link));
+    // What is taken in the place of a proxied address was to be sent on.
+    let made = Made { ipproto: packet.hdr.next_header, sport: 0, dport: 0 };
+    let onward = || {
+        let (src, bytes) = (Some(packet.hdr.src()), packet.local.bytes);
+        ip6_route::output(env, made, src, dst, iif.index, bytes).oif(env)
+    };
+    link.or_else(onward).map_or(iif.slot, |i| i.slot)
 }
 
 fn protocol<O: Observer>(

@@ -102,7 +102,8 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
         return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: no route to {peer}"));
     };
     look_again(act, quote, offender);
-    let Some(src) = src.or_else(|| addr::select(env, peer, Some(out))) else {
+    let wished = back.path.and_then(|p| p.prefsrc);
+    let Some(src) = src.or(wished).or_else(|| addr::select(env, peer, Some(out))) else {
         return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: no address to speak from"));
     };
     let hop_limit = back.path.map_or(0, |p| p.hoplimit);
@@ -143,9 +144,9 @@ pub fn may_send<O: Observer>(
     ok
 }
 
-/// Who speaks: the address that was spoken to if it is ours, the wish of the route back, else RFC 6724 as seen from the
-/// ingress interface. Known before the route back is looked up, which may be for some sources only.
-/// Linux: icmp6_send, icmpv6_rt_has_prefsrc.
+/// Who speaks, as far as that is known before the way back is: the address that was spoken to if it is ours, else RFC 6724 as
+/// seen from the ingress interface, unless the route back has a wish of its own. The way back may be for some sources
+/// only. Linux: icmp6_send, icmpv6_rt_has_prefsrc.
 fn source(
     env: Env<'_>,
     made: Made,
@@ -158,8 +159,9 @@ fn source(
     if for_us && (addr::is_ours(env, spoken_to, quote.iif) || addr::is_anycast(env, spoken_to, quote.iif)) {
         return Some(spoken_to);
     }
-    let wished = route::output(env, made, None, peer, oif, quote.bytes).path.and_then(|p| p.prefsrc);
-    wished.or_else(|| addr::select(env, peer, Some(quote.iif)))
+    let wishes =
+        route::output(env, made, None, peer, oif, quote.bytes).path.is_some_and(|p| p.prefsrc.is_some());
+    if wishes { None } else { addr::select(env, peer, Some(quote.iif)) }
 }
 
 /// The kernel looks up the way back once more, for IPsec's sake: from the address spoken to, by the ingress interface. The

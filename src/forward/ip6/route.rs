@@ -6,7 +6,8 @@ use super::super::l3::multipath;
 use super::super::observe::Observer;
 use super::{Packet, addr};
 use crate::iface::{Iface, LinkKind};
-use crate::wire::{dissect, eth, ip6};
+use crate::wire::dissect::{self, Flow};
+use crate::wire::{eth, ip6};
 use std::net::{IpAddr, Ipv6Addr};
 use warren_fib::{
     GroupKind, Member, Path, Pref, RouteType, Rule, RuleAction, RuleKey, TABLE_LOCAL, TABLE_MAIN,
@@ -69,6 +70,8 @@ pub struct Request<'p> {
     pub strict: bool,
     /// The packet that the multipath hash is computed of.
     pub packet: &'p [u8],
+    /// What was found in it, if rules asked before.
+    pub flow: Option<Flow>,
 }
 
 /// The route of a received packet. Linux: ip6_route_input.
@@ -86,15 +89,16 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
         sport: 0,
         dport: 0,
     };
-    if env.state.rules6.needs_flow() {
-        let flow = dissect::dissect(packet.bytes, eth::ETHERTYPE_IPV6, true).outer;
+    let wanted = env.state.rules6.needs_flow();
+    let flow = wanted.then(|| dissect::dissect(packet.bytes, eth::ETHERTYPE_IPV6, true).outer);
+    if let Some(flow) = &flow {
         key.ipproto = flow.ip_proto;
         key.sport = u16::from_be_bytes(flow.sport);
         key.dport = u16::from_be_bytes(flow.dport);
     }
     // The ingress interface counts as a wish for the way out; only scoped destinations insist on it.
     let strict = dst.is_multicast() || ip6::is_link_local(dst) || dst.is_loopback();
-    let request = Request { key, prefer: cx.iif.index, strict, packet: packet.bytes };
+    let request = Request { key, prefer: cx.iif.index, strict, packet: packet.bytes, flow };
     let route = lookup(env, &request);
     name_rules(cx, &route);
     cx.step(
@@ -205,7 +209,7 @@ fn enters(paths: &[Path<Ipv6Addr>], src: Ipv6Addr) -> bool {
 
 /// One path and nothing to choose: it only has to be usable.
 fn plain<'a>(env: Env<'a>, paths: &'a [Path<Ipv6Addr>], request: &Request<'_>) -> Option<&'a Path<Ipv6Addr>> {
-    paths.first().filter(|p| score(env, p, request).is_some())
+    best(env, paths.iter().take(1), request)
 }
 
 /// The source prefixes from the longest that matches, each with its paths. Linux: fib6_node_lookup, rt6_select.
@@ -239,6 +243,10 @@ fn best<'a>(
 ) -> Option<&'a Path<Ipv6Addr>> {
     let mut chosen: Option<(i32, &Path<Ipv6Addr>)> = None;
     for path in paths {
+        let group = path.group.and_then(|id| env.view.group(id));
+        if group.is_some_and(|g| g.kind == GroupKind::Blackhole) && !expired(path, env.now) {
+            return Some(path); // A blackhole nexthop object ends the search. Linux: __find_rr_leaf.
+        }
         let Some(score) = score(env, path, request) else { continue };
         if chosen.is_none_or(|(best, _)| score > best) {
             chosen = Some((score, path));
@@ -303,7 +311,10 @@ fn finish<'a>(
     let member = match &group.members[..] {
         [only] => Some(only),
         members => {
-            let hash = multipath::hash6(env.state, request.packet);
+            let hash = match &request.flow {
+                Some(flow) => multipath::hash6_dissected(env.state, flow, request.packet),
+                None => multipath::hash6(env.state, request.packet),
+            };
             let chosen = group.select(hash, |m| good(env, &group.kind, m)).and_then(|i| members.get(i));
             // Where an interface is insisted on, another one's leg gives way to the first that fits.
             let fits =
@@ -400,5 +411,5 @@ fn own<'a>(
         sport: made.sport,
         dport: made.dport,
     };
-    lookup(env, &Request { key, prefer: oif, strict: insists && oif != 0, packet })
+    lookup(env, &Request { key, prefer: oif, strict: insists && oif != 0, packet, flow: None })
 }

@@ -14,7 +14,10 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario, pools: &Pools) {
     }
     for _ in 0..1 + lot.below(5) {
         let rule = rule(lot, s, pools);
-        s.rule.push(rule);
+        // The kernel takes none twice.
+        if !s.rule.contains(&rule) {
+            s.rule.push(rule);
+        }
     }
 }
 

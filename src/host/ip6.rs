@@ -282,7 +282,10 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u
         act.stats.mib(Mib::TcpOutRsts, None, 1);
         // The ECN bits are the sender's business alone.
         let traffic_class = hdr.traffic_class() & !3;
-        let head = Head6 { src, dst, traffic_class, flow_label: 0, proto: proto::TCP };
+        // Bit 2 of flowlabel_reflect is for resets.
+        let reflects = act.env.state.sysctl.ip6.flowlabel_reflect & 2 != 0;
+        let flow_label = if reflects { hdr.flow_label() } else { 0 };
+        let head = Head6 { src, dst, traffic_class, flow_label, proto: proto::TCP };
         send6(act, local, way, &head, &reset);
     }
     Err(D::V6TcpNoSocket)

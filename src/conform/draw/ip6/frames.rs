@@ -20,6 +20,8 @@ use zerocopy::IntoBytes;
 
 /// How often an address that is not the router's may be used: a redirect takes one of six from sender and destination.
 const USES: usize = 5;
+/// Longest packet with extension headers: a longer frame comes to the kernel in pieces, and some rules read only the first.
+const WHOLE_MAX: usize = 3800;
 /// Longest ICMPv6 message to the router itself.
 const ECHO_MAX: usize = 540;
 /// Addresses with rules of their own. Answers to the last ones may find a way.
@@ -149,7 +151,8 @@ impl Maker {
         let answers = way.near.contains(&src);
         let protocol = payload::protocol(&mut self.lot, &self.site, local, answers);
         let Chain { first, bytes: headers, plain } = headers::chain(&mut self.lot, protocol, local);
-        let size = self.size(way.mtu, Ip6Hdr::LEN + headers.len());
+        let mtu = if headers.is_empty() { way.mtu } else { way.mtu.min(WHOLE_MAX) };
+        let size = self.size(mtu, Ip6Hdr::LEN + headers.len());
         // What the router says back to an echo is never cut: see the module.
         let size = if local && protocol == crate::wire::proto::ICMPV6 { size.min(ECHO_MAX) } else { size };
         let content = Content { protocol, src, dst, local, answers, hops, size, sums: plain };

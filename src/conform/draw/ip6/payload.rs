@@ -173,7 +173,8 @@ fn sum(content: &Content, bytes: &mut [u8]) {
         _ => return,
     };
     // A datagram ends where it says.
-    let said = bytes.get(4..6).map_or(0, |b| usize::from(u16::from_be_bytes([b[0], b[1]])));
+    let said =
+        bytes.get(4..).and_then(|b| b.first_chunk()).map_or(0, |len| usize::from(u16::from_be_bytes(*len)));
     let len = if content.protocol == proto::UDP && said >= 8 { said.min(bytes.len()) } else { bytes.len() };
     let Some(message) = bytes.get_mut(..len) else { return };
     put(message, at, &[0, 0]);

@@ -172,7 +172,6 @@ impl Maker<'_> {
         let mut route = Route { dst: dst.to_string(), table, metric, from, ..Route::default() };
         let error = |name: &str| Some(name.to_owned());
         match kind {
-            0..=39 => self.by_gateway(s, &mut route),
             40..=47 => route.dev = self.lot.pick(&self.devs),
             48..=53 => route.kind = error("blackhole"),
             54..=59 => route.kind = error("unreachable"),

@@ -63,7 +63,7 @@ fn ineligible(packet: &[u8], hdr: &Ip6Hdr) -> bool {
     match packet.get(at) {
         Some(&t) => !v6::is_informational(t),
         // RFC 4443 2.4: an unfragmented packet without its type cannot be told from an error.
-        None => frag.is_none_or(|f| f & ip6::FRAG_OFFSET == 0),
+        None => frag.is_none_or(|f| f == 0),
     }
 }
 
@@ -85,7 +85,7 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
     // The interface is forced only where the address alone does not name a host.
     let oif = if ip6::is_link_local(peer) { quote.iif.index } else { 0 };
     let made = Made::icmp(kind_byte, code);
-    let src = source(env, made, quote, offender.dst(), peer, oif);
+    let src = source(env, quote, offender.dst(), peer);
     let back = route::output_from(env, made, src, peer, oif, quote.bytes);
     let out = back.oif(env);
     if limited && !may_send(act, &back, out, peer, now) {
@@ -147,20 +147,15 @@ pub fn may_send<O: Observer>(
 /// Who speaks, as far as that is known before the way back is: the address that was spoken to if it is ours, else RFC 6724 as
 /// seen from the ingress interface, unless the route back has a wish of its own. The way back may be for some sources
 /// only. Linux: icmp6_send, icmpv6_rt_has_prefsrc.
-fn source(
-    env: Env<'_>,
-    made: Made,
-    quote: &Quote<'_, '_>,
-    spoken_to: Ipv6Addr,
-    peer: Ipv6Addr,
-    oif: u32,
-) -> Option<Ipv6Addr> {
+fn source(env: Env<'_>, quote: &Quote<'_, '_>, spoken_to: Ipv6Addr, peer: Ipv6Addr) -> Option<Ipv6Addr> {
     let for_us = quote.pkt_type == PktType::Host && !spoken_to.is_multicast();
     if for_us && (addr::is_ours(env, spoken_to, quote.iif) || addr::is_anycast(env, spoken_to, quote.iif)) {
         return Some(spoken_to);
     }
-    let wishes =
-        route::output(env, made, None, peer, oif, quote.bytes).path.is_some_and(|p| p.prefsrc.is_some());
+    // That lookup knows neither the interface nor the message yet.
+    let wishes = route::output(env, Made::icmp(0, 0), None, peer, 0, quote.bytes)
+        .path
+        .is_some_and(|p| p.prefsrc.is_some());
     if wishes { None } else { addr::select(env, peer, Some(quote.iif)) }
 }
 

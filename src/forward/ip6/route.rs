@@ -247,7 +247,8 @@ fn best<'a>(
         if group.is_some_and(|g| g.kind == GroupKind::Blackhole) && !expired(path, env.now) {
             return Some(path); // A blackhole nexthop object ends the search. Linux: __find_rr_leaf.
         }
-        let Some(score) = score(env, path, request) else { continue };
+        let above = chosen.map_or(-1, |(best, _)| best);
+        let Some(score) = score(env, path, request, above) else { continue };
         if chosen.is_none_or(|(best, _)| score > best) {
             chosen = Some((score, path));
         }
@@ -255,8 +256,8 @@ fn best<'a>(
     chosen.map(|(_, path)| path)
 }
 
-/// How good a path is for the request; `None` if it cannot be used. RFC 4191 3.2; Linux: rt6_score_route.
-fn score(env: Env<'_>, path: &Path<Ipv6Addr>, request: &Request<'_>) -> Option<i32> {
+/// How good a path is for the request, where one with the score `above` is known; `None` if it cannot be used. RFC 4191 3.2; Linux: rt6_score_route.
+fn score(env: Env<'_>, path: &Path<Ipv6Addr>, request: &Request<'_>, above: i32) -> Option<i32> {
     if expired(path, env.now) {
         return None;
     }
@@ -276,13 +277,11 @@ fn score(env: Env<'_>, path: &Path<Ipv6Addr>, request: &Request<'_>) -> Option<i
     };
     let usable = group.members.iter().filter(|m| !m.dead && !ignored(m));
     let on_link = |m: &Member| request.prefer == 0 || m.oif == request.prefer;
-    let mut best = None;
-    for member in usable {
-        let score =
-            if on_link(member) { Some(2 | preference) } else { (!request.strict).then_some(preference) };
-        best = best.max(score);
-    }
-    best
+    let mut scores = usable.filter_map(|member| {
+        if on_link(member) { Some(2 | preference) } else { (!request.strict).then_some(preference) }
+    });
+    // Of a nexthop group the first member that is better speaks for all. Linux: rt6_nh_find_match.
+    if group.kind == GroupKind::Plain { scores.max() } else { scores.find(|score| *score > above) }
 }
 
 fn expired(path: &Path<Ipv6Addr>, now: Nanos) -> bool {

@@ -90,7 +90,9 @@ impl Maker<'_> {
         match self.lot.below(20) {
             // That of another route, or within a link's own subnet, where its hosts are not.
             0..=3 => {
-                let all: Vec<Ipv6Net> = s.route.iter().filter_map(|r| r.dst.parse().ok()).collect();
+                let apart = |net: &Ipv6Net| net.network().to_bits() >> 113 == 0xfd98 >> 1;
+                let all = s.route.iter().filter_map(|r| r.dst.parse().ok());
+                let all: Vec<Ipv6Net> = all.filter(|net| !apart(net)).collect();
                 self.lot.pick(&all)
             }
             4..=5 => {
@@ -161,6 +163,13 @@ impl Maker<'_> {
     }
 
     fn route(&mut self, s: &mut Scenario, dst: Ipv6Net, kind: usize) {
+        // Apart from all others are prefixes that are the router's own, so that no sender is in them: it would answer itself;
+        // and those of an MTU so small that it would have to cut its own messages to senders there.
+        let dst = match kind {
+            98..=99 => prefix(0xfd98 << 112 | self.lot.bits() >> 16, self.lot.one(&[64, 96, 128])),
+            100.. => prefix(0xfd99 << 112 | self.lot.bits() >> 16, 32 + self.lot.below(97)),
+            _ => dst,
+        };
         let table = self.lot.maybe(20, &TABLES);
         let metric = self.lot.one(&[None, None, None, Some(100), Some(100), Some(200), Some(2048), Some(1)]);
         let from = self.lot.chance(12).then(|| self.pools.from(self.lot).to_string());
@@ -183,15 +192,10 @@ impl Maker<'_> {
                 (route.nhid, route.from) = (Some(self.objects.swap_remove(at)), None);
             }
             98..=99 => {
-                // Apart from all others, so that no sender is in it: the router would answer itself.
-                let dst = prefix(0xfd98 << 112 | self.lot.bits() >> 16, self.lot.one(&[64, 96, 128]));
-                (route.kind, route.dst) = (error("local"), dst.to_string());
+                route.kind = error("local");
                 (route.dev, route.table) = (Some("lo".to_owned()), None);
             }
             100.. => {
-                // Apart, too: the router would have to cut its own messages to senders there.
-                route.dst =
-                    prefix(0xfd99 << 112 | self.lot.bits() >> 16, 32 + self.lot.below(97)).to_string();
                 self.by_gateway(s, &mut route);
                 route.mtu = Some(self.lot.one(&[600, 1000, 1279]));
                 route.mtu_lock = self.lot.chance(50).then_some(true);

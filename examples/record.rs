@@ -29,6 +29,6 @@ fn main() -> Result<()> {
         record().with_context(|| format!("case {}", case.name()))?;
     }
     println!("comparisons leave out:");
-    MASKS.iter().for_each(|mask| println!("- {mask}"));
+    MASKS.iter().for_each(|(mask, why)| println!("- {mask} {why}"));
     Ok(())
 }

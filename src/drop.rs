@@ -129,9 +129,12 @@ drop_reasons! {
     V6SegmentsLeft NOT_SPECIFIED [In Ip6InHdrErrors] "8754 4.3.1.1" ipv6_srh_rcv "The segment routing header has more segments left than it carries.";
 
     V6DestoptsShort NOT_SPECIFIED [In Ip6InHdrErrors] "8200 4.6" ipv6_destopt_rcv "The destination options header is longer than the packet.";
+    V6DestoptsLong NOT_SPECIFIED [] "8504 5.3" ipv6_destopt_rcv "The destination options header is longer than max_dst_opts_length allows.";
+    V6FragmentForm NOT_SPECIFIED [In Ip6InHdrErrors] "8200 4.5" ipv6_frag_rcv "A fragment for this host that can be part of no packet.";
     V6HostFragment FRAG_REASM_TIMEOUT [] "8200 4.5" ipv6_frag_rcv "A fragment for this host: warren puts none together.";
     V6IcmpChecksum ICMP_CSUM [In Icmp6InCsumErrors In Icmp6InErrors] "4443 2.3" icmpv6_rcv "The checksum of the ICMPv6 message is wrong.";
     V6IcmpShort PKT_TOO_SMALL [In Icmp6InErrors] "4443 2.1" icmpv6_rcv "Fewer than the eight bytes of an ICMPv6 header arrived.";
+    V6IcmpQuote IPV6_BAD_EXTHDR [In Icmp6InErrors] "4443 2.4" icmpv6_notify "An ICMPv6 error about a packet that nobody here sent.";
     V6NdiscHopLimit IPV6_NDISC_HOP_LIMIT [] "4861 7.1" ndisc_rcv "Neighbour discovery that crossed a router: its hop limit is not 255.";
     V6NdiscCode IPV6_NDISC_BAD_CODE [] "4861 7.1" ndisc_rcv "Neighbour discovery with an ICMPv6 code other than 0.";
     V6NdiscForm IPV6_NDISC_BAD_OPTIONS [] "4861 7.1" ndisc_recv_ns "Neighbour discovery that is too short, has an empty option, or names a wrong address.";

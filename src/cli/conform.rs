@@ -1,93 +1,153 @@
 //! `warren conform`: the same frames through this machine's kernel and through warren, everything compared.
 
-use crate::conform::{self, KernelBox};
+use crate::conform::run::{Found, Plan};
+use crate::conform::{self, MASKS, read_frames};
 use crate::control::netlink::Family;
 use crate::scenario::Scenario;
-use anyhow::ensure;
+use anyhow::{Context, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 /// Put the same frames through this kernel and through warren, and compare every byte and counter
 #[derive(clap::Args)]
 pub struct Args {
     /// Frames to play: a capture whose interfaces bear the links' names
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["generate", "seed", "family"])]
+    #[arg(long, value_name = "FILE", requires = "scenario", conflicts_with_all = ["generate", "seed", "family", "box"])]
     pcap: Option<PathBuf>,
     /// How many frames to draw by lot
     #[arg(long, value_name = "N", default_value_t = 1000)]
     generate: usize,
-    /// What they are drawn with; the same seed draws the same frames
+    /// What routers and frames are drawn with; the same seed draws the same ones
     #[arg(long, value_name = "K", default_value_t = 1)]
     seed: u64,
     /// Frames of one family only
     #[arg(long, value_parser = ["4", "6"])]
     family: Option<String>,
-    /// The router to build [default: one with routes of every kind]
+    /// The box to begin with
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    r#box: u64,
+    /// One router for all frames [default: a new one for each few hundred]
     #[arg(short, long, value_name = "FILE")]
     scenario: Option<PathBuf>,
+    /// Go on after a box that differs
+    #[arg(long)]
+    keep_going: bool,
+    /// Write each box that differs, shrunk, to a folder of its own in DIR
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
+    /// Compare the kernel with itself: whether this machine is quiet enough
+    #[arg(long = "self")]
+    itself: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Builds the router twice, plays, compares; differences are printed, and a failure.
+/// Draws, plays and compares; differences are printed, and a failure.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(
         rustix::process::geteuid().is_root(),
-        "needs root, to build a router in network namespaces: use sudo"
+        "needs root, to build routers in network namespaces: use sudo"
     );
-    let mut scenario = match &args.scenario {
-        Some(path) => Scenario::read(path)?,
-        None => conform::usual()?,
+    let scenario = match &args.scenario {
+        Some(path) => Some((path.clone(), Scenario::read(path)?)),
+        None => None,
     };
-    conform::lift_global_limit(&mut scenario);
-    let frames = match &args.pcap {
-        Some(path) => conform::read_frames(path)?,
-        None => conform::generate(&scenario, args.generate, args.seed, args.family.as_deref().map(family)),
+    let given = args.pcap.as_deref().map(read_frames).transpose()?;
+    // The first signal ends the run between two boxes; the namespaces go away with the one at hand.
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let plan = Plan {
+        seed: args.seed,
+        frames: given.as_ref().map_or(args.generate, Vec::len),
+        first: args.r#box,
+        family: args.family.as_deref().map(family),
+        scenario,
+        given,
+        itself: args.itself,
+        stop: &stop,
     };
-    let mut kernel = KernelBox::build(&format!("warren-conform-{}", std::process::id()), &scenario)?;
-    let (expected, masked) = kernel.play(&frames)?;
-    drop(kernel);
-    let path = args.scenario.as_deref().unwrap_or(Path::new("the usual router"));
-    let (actual, rules) = conform::userspace::play(&scenario, path, &frames, false)?;
-    let found = conform::compare(&scenario, &expected, &actual);
+    let bar = progress(plan.frames);
+    let (start, boxes_max) = (Instant::now(), if args.keep_going { usize::MAX } else { 1 });
+    let found = plan.play(boxes_max, |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    if let Some(folder) = &args.save {
+        save(&found, args.seed, folder)?;
+    }
+    report(args, &found, start.elapsed().as_secs_f64())?;
+    let (differ, boxes) = (found.differing.len(), found.boxes);
+    ensure!(differ == 0, "{differ} of {boxes} boxes differ");
+    ensure!(found.frames >= plan.frames, "stopped after {} of {} frames", found.frames, plan.frames);
+    Ok(())
+}
+
+fn report(args: &Args, found: &Found, seconds: f64) -> anyhow::Result<()> {
     let seed = args.pcap.is_none().then_some(args.seed);
     if args.json {
-        let differences: Vec<String> = found.to_string().lines().map(str::to_owned).collect();
-        super::print_json(&json!({
-            "frames": frames.len(),
-            "compared": expected.frames.len().max(actual.frames.len()),
+        let differing = found.differing.iter().map(ToString::to_string);
+        let differences: Vec<String> =
+            differing.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        return super::print_json(&json!({
+            "frames": found.frames,
+            "compared": found.compared,
             "differences": differences,
-            "masked": masked,
-            "rules_hit": rules,
+            "masked": found.masked,
+            "rules_hit": found.rules,
             "seed": seed,
-        }))?;
-    } else {
-        let from = seed.map_or_else(String::new, |seed| format!(" drawn with seed {seed}"));
-        let mut text = format!(
-            "{} frames{from}: the kernel sent {}, warren {}\n",
-            frames.len(),
-            expected.frames.len(),
-            actual.frames.len()
-        );
-        for (kind, count) in &masked {
-            writeln!(text, "left out: {count} {kind}, sent by the kernel unasked")?;
-        }
-        for mask in conform::MASKS {
-            writeln!(text, "not compared: {mask}")?;
-        }
-        for (rule, count) in &rules {
-            writeln!(text, "{count:>8} {rule}")?;
-        }
-        write!(text, "{found}")?;
-        super::print(&text)?;
+            "boxes": found.boxes,
+            "refused": found.refused,
+            "seconds": seconds,
+        }));
     }
-    let (sent, counted) = (found.frames.len(), found.counters.len());
-    ensure!(found.is_empty(), "{sent} frames and {counted} counters differ");
+    let from = seed.map_or_else(String::new, |seed| format!(" drawn with seed {seed}"));
+    let mut text = format!(
+        "{} frames{from} through {} boxes in {seconds:.1} s: {} came out\n",
+        found.frames, found.boxes, found.compared
+    );
+    for why in &found.refused {
+        writeln!(text, "refused by the kernel: {why}")?;
+    }
+    for (name, count) in &found.masked {
+        let why = MASKS.iter().find(|(mask, _)| mask == name).map_or("", |(_, why)| why);
+        writeln!(text, "masked: {count} {name} {why}")?;
+    }
+    for (rule, count) in &found.rules {
+        writeln!(text, "{count:>8} {rule}")?;
+    }
+    for differing in &found.differing {
+        write!(text, "{differing}")?;
+    }
+    super::print(&text)
+}
+
+/// Writes what differs as cases: a scenario and the frames that go in.
+fn save(found: &Found, seed: u64, folder: &Path) -> anyhow::Result<()> {
+    for one in &found.differing {
+        let folder = folder.join(format!("seed-{seed}-box-{}", one.number));
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let path = folder.join("scenario.toml");
+        std::fs::write(&path, toml::to_string(&one.scenario)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        let links = one.scenario.link.iter().map(|l| l.name.as_str());
+        conform::write_frames(&folder.join("in.pcapng"), links, &one.frames, None)?;
+    }
     Ok(())
 }
 
 fn family(text: &str) -> Family {
     if text == "4" { Family::V4 } else { Family::V6 }
+}
+
+/// A bar for long work, drawn on terminals only.
+fn progress(frames: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} frames, {eta} left");
+    ProgressBar::new(frames as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

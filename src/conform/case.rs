@@ -87,28 +87,40 @@ impl Outcome {
     /// # Errors
     /// Names the file.
     pub fn write<'n>(&self, folder: &Path, links: impl Iterator<Item = &'n str>) -> Result<()> {
-        let path = folder.join("out.pcapng");
-        let mut writer = Writer::create(&path)?;
-        let names: Vec<&str> = links.collect();
-        for name in &names {
-            writer.add_interface(name)?;
-        }
-        for frame in &self.frames {
-            let interface = names.iter().position(|name| *name == frame.link).unwrap_or(usize::MAX);
-            writer.write(&Packet {
-                interface,
-                time: frame.time,
-                wire_len: frame.bytes.len() as u32,
-                bytes: &frame.bytes,
-                direction: Some(Direction::Out),
-                comment: "",
-            })?;
-        }
-        writer.finish()?;
+        write_frames(&folder.join("out.pcapng"), links, &self.frames, Some(Direction::Out))?;
         let path = folder.join("counters.toml");
         let text = toml::to_string(&self.counters).map_err(|e| ConformError::Meaning(e.to_string()))?;
         fs::write(&path, text).map_err(system(format!("write {}", path.display())))
     }
+}
+
+/// Writes frames to a capture; `links` are the names of all links, in order.
+///
+/// # Errors
+/// Names the file.
+pub fn write_frames<'n>(
+    path: &Path,
+    links: impl Iterator<Item = &'n str>,
+    frames: &[Frame],
+    direction: Option<Direction>,
+) -> Result<()> {
+    let mut writer = Writer::create(path)?;
+    let names: Vec<&str> = links.collect();
+    for name in &names {
+        writer.add_interface(name)?;
+    }
+    for frame in frames {
+        writer.write(&Packet {
+            interface: names.iter().position(|name| *name == frame.link).unwrap_or(usize::MAX),
+            time: frame.time,
+            wire_len: frame.bytes.len() as u32,
+            bytes: &frame.bytes,
+            direction,
+            comment: "",
+        })?;
+    }
+    writer.finish()?;
+    Ok(())
 }
 
 /// The frames of a capture, each with its interface's name.

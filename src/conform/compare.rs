@@ -12,16 +12,16 @@ use crate::wire::ip4::{self, Ip4Hdr, opt};
 use crate::wire::ip6::Ip6Hdr;
 use crate::wire::l4::TcpHdr;
 use crate::wire::{csum, proto};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use zerocopy::FromBytes;
 
-/// All that is not compared, in words.
-pub const MASKS: [&str; 3] = [
-    "identification and header checksum of the ICMP messages that the router makes: the kernel's are random",
-    "TCP checksums that the kernel leaves to the network card (resets over IPv6): they are completed first",
-    "times in IPv4 timestamp options, and the checksums over them: the kernel's clock is not the capture's",
+/// All that is not compared: its name, and why.
+pub const MASKS: [(&str, &str); 3] = [
+    ("identification", "and header checksum of ICMP messages that the router makes: the kernel's are random"),
+    ("tcp checksum", "of resets over IPv6, which the kernel leaves to the network card: completed first"),
+    ("timestamp", "in IPv4 options, and the checksums over it: the kernel's clock is not the capture's"),
 ];
 
 /// What speaks where no address fits (RFC 7600 4.8).
@@ -63,12 +63,26 @@ pub struct Differences {
     pub frames: Vec<Sent>,
     /// Counters.
     pub counters: Vec<Counted>,
+    /// Why warren did not take the scenario that the kernel took.
+    pub refused: Option<String>,
+    /// How many frames are equal only because of each of [`MASKS`].
+    pub masked: BTreeMap<&'static str, usize>,
 }
 
 impl Differences {
+    /// Whether there are any, and none of a kind that `whole` has not: the same cause, as far as one can tell.
+    pub fn is_part_of(&self, whole: &Differences) -> bool {
+        let kinds = |d: &Differences| -> BTreeSet<(String, bool)> {
+            d.counters.iter().map(|c| (c.name.clone(), c.expected > c.actual)).collect()
+        };
+        let frames = self.frames.is_empty() || !whole.frames.is_empty();
+        let refused = self.refused.is_none() || whole.refused.is_some();
+        !self.is_empty() && frames && refused && kinds(self).is_subset(&kinds(whole))
+    }
+
     /// Whether both did the same.
     pub fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.counters.is_empty()
+        self.frames.is_empty() && self.counters.is_empty() && self.refused.is_none()
     }
 }
 
@@ -76,8 +90,10 @@ impl Differences {
 pub fn compare(scenario: &Scenario, expected: &Outcome, actual: &Outcome) -> Differences {
     let mut found = Differences::default();
     let own = own_addresses(scenario);
-    let links: BTreeSet<&str> =
-        expected.frames.iter().chain(&actual.frames).map(|frame| frame.link.as_str()).collect();
+    // What leaves by a link without carrier is seen by nobody.
+    let silent = |name: &str| scenario.link.iter().any(|l| l.name == name && l.carrier == Some(false));
+    let all = expected.frames.iter().chain(&actual.frames).map(|frame| frame.link.as_str());
+    let links: BTreeSet<&str> = all.filter(|name| !silent(name)).collect();
     for link in links {
         let mut pair = (of_link(expected, link), of_link(actual, link));
         let mut number = 0;
@@ -87,8 +103,17 @@ pub fn compare(scenario: &Scenario, expected: &Outcome, actual: &Outcome) -> Dif
             if left.is_none() && right.is_none() {
                 break;
             }
-            let masked = |bytes: Option<&[u8]>| bytes.map(|b| mask(b, &own));
-            if masked(left) != masked(right) {
+            if left == right {
+                continue;
+            }
+            let (mut expected, mut actual) = (left.map(<[u8]>::to_vec), right.map(<[u8]>::to_vec));
+            let masks: Vec<&str> =
+                [&mut expected, &mut actual].into_iter().flatten().flat_map(|b| mask(b, &own)).collect();
+            if expected == actual {
+                masks.into_iter().collect::<BTreeSet<_>>().into_iter().for_each(|m| {
+                    *found.masked.entry(m).or_insert(0) += 1;
+                });
+            } else {
                 let (expected, actual) = (left.map(<[u8]>::to_vec), right.map(<[u8]>::to_vec));
                 found.frames.push(Sent { link: link.to_owned(), number, expected, actual });
             }
@@ -130,47 +155,55 @@ fn own_addresses(scenario: &Scenario) -> Vec<Ipv4Addr> {
     scenario.address.iter().filter_map(of).chain([DUMMY]).collect()
 }
 
-/// A frame with what is not compared set to zero.
-fn mask(frame: &[u8], own: &[Ipv4Addr]) -> Vec<u8> {
-    let mut masked = frame.to_vec();
-    complete(&mut masked);
+/// Sets what is not compared to zero; the names of the masks that did.
+fn mask(frame: &mut [u8], own: &[Ipv4Addr]) -> Vec<&'static str> {
+    let [(identification, _), (checksum, _), (timestamp, _)] = MASKS;
+    let mut names = Vec::new();
+    if complete(frame) {
+        names.push(checksum);
+    }
     let is_ip4 = EthHdr::ref_from_prefix(frame).is_ok_and(|(e, _)| e.ethertype.get() == ETHERTYPE_IPV4);
-    let Some(packet) = masked.get_mut(EthHdr::LEN..).filter(|_| is_ip4) else { return masked };
-    let Ok((hdr, _)) = Ip4Hdr::read_from_prefix(packet) else { return masked };
+    let Some(packet) = frame.get_mut(EthHdr::LEN..).filter(|_| is_ip4) else { return names };
+    let Ok((hdr, _)) = Ip4Hdr::read_from_prefix(packet) else { return names };
     if times(packet) {
         blank(packet, CHECKSUM..CHECKSUM + 2);
+        names.push(timestamp);
     }
     if hdr.proto != proto::ICMP || hdr.frag_offset() != 0 {
-        return masked;
+        return names;
     }
     if own.contains(&hdr.src()) {
         blank(packet, ID..ID + 2);
         blank(packet, CHECKSUM..CHECKSUM + 2);
+        names.push(identification);
     }
     let at = hdr.ihl();
     let error = packet.get(at).is_some_and(|&kind| v4::is_error(kind));
     if error && packet.get_mut(at + IcmpHdr::LEN..).is_some_and(times) {
         blank(packet, at + 2..at + 4);
+        names.push(timestamp);
     }
-    masked
+    names
 }
 
-/// Completes a TCP checksum that is only the pseudo header's sum. Linux: tcp_v6_send_response, skb_checksum_help.
-fn complete(frame: &mut [u8]) {
-    let Some(packet) = frame.get_mut(EthHdr::LEN..) else { return };
-    let Ok((hdr, segment)) = Ip6Hdr::mut_from_prefix(packet) else { return };
+/// Completes a TCP checksum that is only the pseudo header's sum; whether it was one.
+/// Linux: tcp_v6_send_response, skb_checksum_help.
+fn complete(frame: &mut [u8]) -> bool {
+    let Some(packet) = frame.get_mut(EthHdr::LEN..) else { return false };
+    let Ok((hdr, segment)) = Ip6Hdr::mut_from_prefix(packet) else { return false };
     if hdr.version() != 6 || hdr.next_header != proto::TCP {
-        return;
+        return false;
     }
     let pseudo = csum::pseudo6(hdr.src(), hdr.dst(), proto::TCP, segment.len() as u32);
-    let Ok((tcp, _)) = TcpHdr::mut_from_prefix(segment) else { return };
+    let Ok((tcp, _)) = TcpHdr::mut_from_prefix(segment) else { return false };
     if u32::from(tcp.csum.get()) != pseudo {
-        return;
+        return false;
     }
     let sum = !csum::fold(csum::sum(segment));
     if let Ok((tcp, _)) = TcpHdr::mut_from_prefix(segment) {
         tcp.csum.set(sum);
     }
+    true
 }
 
 fn blank(bytes: &mut [u8], range: std::ops::Range<usize>) {
@@ -200,6 +233,9 @@ fn times(packet: &mut [u8]) -> bool {
 
 impl fmt::Display for Differences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(why) = &self.refused {
+            writeln!(f, "the kernel takes this router, warren does not: {why}")?;
+        }
         for sent in &self.frames {
             writeln!(f, "frame {} on {}:", sent.number, sent.link)?;
             for (who, frame) in [("kernel", &sent.expected), ("warren", &sent.actual)] {
@@ -230,7 +266,6 @@ impl fmt::Display for Differences {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
     use zerocopy::IntoBytes;
 
     /// An ICMP echo request with a timestamp option.
@@ -265,6 +300,8 @@ mod tests {
         let (ours, theirs) = (|id, time| ip4("10.0.0.1", id, time), |id, time| ip4("10.0.0.7", id, time));
         assert!(differ(&[ours(1, 2)], &[ours(3, 4)]).is_empty(), "identification and times");
         assert!(differ(&[theirs(1, 2)], &[theirs(1, 4)]).is_empty(), "times of a forwarded packet");
+        let masked = differ(&[ours(1, 2), ours(1, 2)], &[ours(3, 2), ours(1, 2)]).masked;
+        assert_eq!(masked, BTreeMap::from([("identification", 1), ("timestamp", 1)]));
         assert_eq!(
             differ(&[theirs(1, 2)], &[theirs(3, 2)]).frames.len(),
             1,
@@ -286,7 +323,9 @@ mod tests {
         let whole = packet.clone();
         let partial = csum::pseudo6([1; 16].into(), [2; 16].into(), proto::TCP, 20) as u16;
         packet[70..72].copy_from_slice(&partial.to_be_bytes());
-        assert_eq!((mask(&packet, &[]), mask(&whole, &[])), (whole.clone(), whole));
+        let mut same = whole.clone();
+        assert_eq!((mask(&mut packet, &[]), mask(&mut same, &[])), (vec!["tcp checksum"], vec![]));
+        assert_eq!((&packet, &same), (&whole, &whole));
     }
 
     #[test]
@@ -306,7 +345,7 @@ mod tests {
             for (at, byte) in bytes.iter().enumerate().take(40) {
                 frame[14 + at] ^= byte;
             }
-            assert_eq!(mask(&frame, &[]).len(), frame.len());
+            assert!(mask(&mut frame, &[]).len() <= 3);
         });
     }
 }

@@ -52,7 +52,8 @@ impl End {
                     into.push(Frame { link: self.link.clone(), time, bytes });
                 }
                 Err(Errno::WOULDBLOCK) => return Ok(()),
-                Err(Errno::INTR) => {}
+                // Told once, of a link that was made to lose its carrier.
+                Err(Errno::INTR | Errno::NETDOWN) => {}
                 Err(e) => return Err(system(format!("receive from {}", self.link))(e)),
             }
         }

@@ -26,16 +26,16 @@ const REST_MAX: Duration = Duration::from_secs(20);
 /// `IFA_F_TENTATIVE`
 const TENTATIVE: u32 = 0x40;
 
-/// What keeps the kernel from speaking unasked, or makes it do so at once, and turns forwarding on.
-const BASE: [(&str, &str); 8] = [
+/// Forwarding, turned on once the links are there, as a start script does: only then is every group of routers joined.
+const FORWARDING: [(&str, &str); 2] = [("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")];
+/// What keeps the kernel from speaking unasked, or makes it do so at once.
+const BASE: [(&str, &str); 6] = [
     ("net/ipv6/conf/all/accept_dad", "0"),
     ("net/ipv6/conf/default/accept_dad", "0"),
     ("net/ipv6/conf/default/router_solicitations", "0"),
     ("net/ipv6/conf/default/accept_ra", "0"),
     ("net/ipv6/conf/default/mldv2_unsolicited_report_interval", "1"),
     ("net/ipv4/igmp_link_local_mcast_reports", "0"),
-    ("net/ipv4/ip_forward", "1"),
-    ("net/ipv6/conf/all/forwarding", "1"),
 ];
 
 /// How many unprompted frames of each kind were taken out.
@@ -70,6 +70,9 @@ impl KernelBox {
         let links = scenario.link.clone();
         let mut this = KernelBox { netlink, ends, links, router, hosts };
         this.rest()?;
+        for (name, value) in FORWARDING {
+            this.router.sysctl_write(name, value)?;
+        }
         write_sysctls(&this.router, scenario, |stage| stage != Stage::Default)?;
         apply::apply(&mut this.netlink, scenario, &indexes)?;
         links::down(&mut this.netlink, &this.hosts, &scenario.link)?;
@@ -173,7 +176,8 @@ fn write_sysctls(router: &Namespace, scenario: &Scenario, now: impl Fn(Stage) ->
     for (name, value) in list {
         match value {
             Value::Number(number) => router.sysctl_write(name, &number.to_string())?,
-            Value::Text(text) => router.sysctl_write(name, text)?,
+            // Nothing is only written with its newline: a write of no bytes changes nothing.
+            Value::Text(text) => router.sysctl_write(name, &format!("{text}\n"))?,
         }
     }
     Ok(())

@@ -1,24 +1,27 @@
 //! The differential against the running kernel: the same frames through a kernel router in a network namespace and
 //! through warren, every byte out and every counter compared.
 //!
-//! Invariant: what is expected always comes from a kernel, never from warren. Called by `warren conform`,
+//! Invariant: what is expected always comes from a kernel, never from warren. `run` draws boxes (`draw`), plays each on
+//! both sides (`kernel`, `userspace`), compares, and shrinks what differs (`shrink`). Called by `warren conform`,
 //! `tests/record`, and the tests of the recorded cases.
 
 mod apply;
 mod case;
 mod compare;
 mod decode;
+mod draw;
 mod ends;
-mod generate;
 mod kernel;
 mod links;
 mod mib;
+pub mod run;
+mod shrink;
+mod trace;
 mod unprompted;
 pub mod userspace;
 
-pub use case::{Case, Frame, Outcome, read_frames};
+pub use case::{Case, Frame, Outcome, read_frames, write_frames};
 pub use compare::{Differences, MASKS, compare};
-pub use generate::generate;
 pub use kernel::{KernelBox, Masked};
 pub use mib::Counters;
 
@@ -27,7 +30,6 @@ use crate::port::capture::CaptureError;
 use crate::scenario::{Scenario, ScenarioError, Value};
 use crate::sys::netns;
 use std::io;
-use std::path::Path;
 
 /// Why frames could not be played, or a case not be read.
 #[derive(Debug, thiserror::Error)]
@@ -61,14 +63,6 @@ pub enum ConformError {
 }
 
 type Result<T> = std::result::Result<T, ConformError>;
-
-/// The router that frames are put through where none is named: three links, routes of every kind.
-///
-/// # Errors
-/// None; the text is part of the program.
-pub fn usual() -> Result<Scenario> {
-    Ok(Scenario::parse(include_str!("usual.toml"), Path::new("usual.toml"))?)
-}
 
 /// Lifts the limit on all ICMP messages together, unless the scenario sets it: the kernel draws by lot how much of it
 /// each message uses up, so no two runs would be equal.

@@ -1,12 +1,15 @@
-//! The same frames through warren: what `kernel` does with a kernel. Called by the cases' tests and `warren conform`.
+//! The same frames through warren: what `kernel` does with a kernel. Called by the cases' tests and `run`.
 
 use super::mib::Values;
+use super::trace::{Notes, Rules};
 use super::{ConformError, Frame, Outcome, Result, unprompted};
 use crate::drop::DropReason;
-use crate::forward::observe::Unobserved;
+use crate::forward::decision::{Decision, Verdict};
+use crate::forward::observe::{Observer, Unobserved};
 use crate::scenario::Scenario;
 use crate::scenario::player::{Arrival, Departure, Player, clock, limits};
-use crate::stats::Mib;
+use crate::state::State;
+use crate::stats::{Mib, Own};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -21,11 +24,81 @@ pub fn play(
     frames: &[Frame],
     full_only: bool,
 ) -> Result<(Outcome, Values)> {
+    play_with(scenario, path, frames, full_only, &mut Unobserved)
+}
+
+/// Plays frames through the full path alone. Returns what it sent and counted, and how often each rule was applied: drops
+/// by their reason, all else by what was done.
+///
+/// # Errors
+/// As [`play`].
+pub fn rules(scenario: &Scenario, path: &Path, frames: &[Frame]) -> Result<(Outcome, Values)> {
+    let mut rules = Rules::default();
+    let (outcome, drops) = play_with(scenario, path, frames, true, &mut rules)?;
+    rules.0.extend(drops);
+    Ok((outcome, rules.0))
+}
+
+/// How each frame is decided, in words, one line a step.
+///
+/// # Errors
+/// As [`play`].
+pub fn notes(scenario: &Scenario, path: &Path, frames: &[Frame]) -> Result<Vec<String>> {
+    let mut notes = Notes::default();
+    play_with(scenario, path, frames, true, &mut notes)?;
+    Ok(notes.0)
+}
+
+/// Whether a frame is to be sent on as soon as its next hop is known.
+#[derive(Default)]
+struct Waits(bool);
+
+impl Observer for Waits {
+    fn decided(&mut self, decision: &Decision<'_>) {
+        self.0 |= matches!(decision.verdict, Verdict::Hold(..) | Verdict::HoldFragments(..));
+    }
+}
+
+/// The frames that make no packet wait for a next hop; if `may_wait`, no packet that the router itself makes.
+///
+/// # Errors
+/// As [`play`].
+pub fn at_once(scenario: &Scenario, path: &Path, frames: &[Frame], may_wait: bool) -> Result<Vec<Frame>> {
+    let (mut player, state) = player(scenario, path, frames)?;
+    let mut kept = Vec::with_capacity(frames.len());
+    for frame in frames {
+        let before = player.counts().own(Own::HeldPackets);
+        let mut waits = Waits::default();
+        player.play(&arrival(&state, frame)?, &mut waits, &mut |_| ());
+        if player.counts().own(Own::HeldPackets) == before + u64::from(waits.0 && may_wait) {
+            kept.push(frame.clone());
+        }
+    }
+    Ok(kept)
+}
+
+fn player(scenario: &Scenario, path: &Path, frames: &[Frame]) -> Result<(Player, Arc<State>)> {
     let start = frames.first().map_or(0, |f| f.time);
     let loaded = scenario.load(path, 1, clock(start))?;
     let state = loaded.shared.state.load_full();
     let player = Player::new(Arc::new(Mutex::new(loaded.writer)), loaded.shared, limits());
-    let mut player = player.map_err(|e| ConformError::Meaning(e.to_string()))?;
+    Ok((player.map_err(|e| ConformError::Meaning(e.to_string()))?, state))
+}
+
+fn arrival(state: &State, frame: &Frame) -> Result<Arrival> {
+    let unknown = || ConformError::Meaning(format!("no link is called {:?}", frame.link));
+    let link = state.ifaces.by_name(&frame.link).ok_or_else(unknown)?.index;
+    Ok(Arrival { link, time: frame.time, wire_len: frame.bytes.len() as u32, bytes: frame.bytes.clone() })
+}
+
+fn play_with<O: Observer>(
+    scenario: &Scenario,
+    path: &Path,
+    frames: &[Frame],
+    full_only: bool,
+    observer: &mut O,
+) -> Result<(Outcome, Values)> {
+    let (mut player, state) = player(scenario, path, frames)?;
     player.full_only(full_only);
     let mut outcome = Outcome::default();
     let sent = &mut outcome.frames;
@@ -34,12 +107,9 @@ pub fn play(
         sent.push(Frame { link, time: frame.time, bytes: frame.bytes.to_vec() });
     };
     for frame in frames {
-        let unknown = || ConformError::Meaning(format!("no link is called {:?}", frame.link));
-        let link = state.ifaces.by_name(&frame.link).ok_or_else(unknown)?.index;
-        let (bytes, wire_len) = (frame.bytes.clone(), frame.bytes.len() as u32);
-        player.play(&Arrival { link, time: frame.time, wire_len, bytes }, &mut Unobserved, &mut take);
+        player.play(&arrival(&state, frame)?, observer, &mut take);
     }
-    player.finish(&mut Unobserved, &mut take);
+    player.finish(observer, &mut take);
     let counts = player.counts();
     outcome.counters.netns = moved(Mib::ALL.iter().map(|&mib| (mib.name(), counts.mib(mib))));
     let on = |slot| moved(Mib::ALL.iter().map(|&mib| (mib.name(), counts.mib_on(slot, mib))));

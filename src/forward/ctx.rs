@@ -88,6 +88,11 @@ impl<'a, 'o, O: Observer> Ctx<'a, 'o, O> {
         self.observer.step(Step { what, found, rfc, function });
     }
 
+    /// A rule was applied that drops nothing.
+    pub fn rule(&mut self, name: &'static str) {
+        self.observer.rule(name);
+    }
+
     /// Counts on the interface that received the packet.
     pub fn count_in(&mut self, mib: Mib, by: usize) {
         self.push(mib, Some(self.iif.slot), by);

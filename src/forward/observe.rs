@@ -25,6 +25,8 @@ pub trait Observer {
     fn check(&mut self, _reason: DropReason, _ok: bool) {}
     /// A step was taken.
     fn step(&mut self, _step: Step<'_>) {}
+    /// A rule was applied that drops nothing; its name says which.
+    fn rule(&mut self, _name: &'static str) {}
     /// The decision, before it is carried out.
     fn decided(&mut self, _decision: &Decision<'_>) {}
     /// Something about an ICMP message to be sent, or why none is.
@@ -46,6 +48,9 @@ impl<O: Observer> Observer for &mut O {
     }
     fn step(&mut self, step: Step<'_>) {
         (**self).step(step);
+    }
+    fn rule(&mut self, name: &'static str) {
+        (**self).rule(name);
     }
     fn decided(&mut self, decision: &Decision<'_>) {
         (**self).decided(decision);

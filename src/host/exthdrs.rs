@@ -7,10 +7,14 @@ use crate::forward::act::Act;
 use crate::forward::decision::ReplyKind;
 use crate::forward::observe::Observer;
 use crate::frame::PktType;
-use crate::wire::icmp::v6;
-use crate::wire::ip6::{ExtHdr, FRAG_MF, FRAG_OFFSET, FragHdr, Ip6Hdr, RoutingHdr, opt};
+use crate::wire::icmp::{IcmpHdr, v6};
+use crate::wire::ip6::{self, ExtHdr, FRAG_MF, FRAG_OFFSET, FragHdr, Ip6Hdr, RoutingHdr, opt};
+use crate::wire::l4::{TcpHdr, UdpHdr};
 use crate::wire::proto;
 use zerocopy::FromBytes;
+
+/// Bytes of padding that may stand in a row (RFC 4942 2.1.9.5).
+const PADDING_MAX: usize = 7;
 
 /// Segment routing (RFC 8754).
 const TYPE_SRH: u8 = 4;
@@ -21,6 +25,7 @@ const TYPE_RPL: u8 = 3;
 pub fn walk<'p, O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'p, '_>) -> Result<Payload<'p>, D> {
     let bytes = packet.local.bytes;
     let (mut proto, mut named_at, mut at) = (packet.hdr.next_header, 6, Ip6Hdr::LEN);
+    let mut fragmented = false;
     loop {
         let data = bytes.get(at..).unwrap_or_default();
         let len = match proto {
@@ -28,11 +33,18 @@ pub fn walk<'p, O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'p, '_>) 
             proto::HOPOPTS if at == Ip6Hdr::LEN => extension(data).ok_or(D::V6HopoptsShort)?.len(),
             proto::DSTOPTS => {
                 let header = extension(data).ok_or(D::V6DestoptsShort)?;
+                if header.len() as i64 > act.env.state.sysctl.ip6.max_dst_opts_length {
+                    return Err(D::V6DestoptsLong);
+                }
                 options(act, packet, header, at)?;
                 header.len()
             }
             proto::ROUTING => routing(act, packet, data, at)?,
-            proto::FRAGMENT => whole(data)?,
+            proto::FRAGMENT => {
+                let len = fragment(act, packet, data, at, fragmented)?;
+                fragmented = true;
+                len
+            }
             _ => return Ok(Payload { proto, named_at, data }),
         };
         proto = data.first().copied().unwrap_or(proto::NONE);
@@ -46,34 +58,88 @@ fn extension(data: &[u8]) -> Option<&[u8]> {
     data.get(..ext.byte_len())
 }
 
-/// RFC 6946: a fragment that is the whole packet. Others would have to wait for the rest.
-fn whole(data: &[u8]) -> Result<usize, D> {
-    let (fragment, _) = FragHdr::ref_from_prefix(data).map_err(|_| D::V6HostFragment)?;
-    let atomic = fragment.frag.get() & (FRAG_OFFSET | FRAG_MF) == 0;
-    if atomic { Ok(size_of::<FragHdr>()) } else { Err(D::V6HostFragment) }
+/// RFC 6946: a fragment that is the whole packet goes on. Others would have to wait for the rest, unless they cannot be
+/// part of any packet. RFC 8200 4.5; Linux: ipv6_frag_rcv, ip6_frag_queue.
+fn fragment<O: Observer>(
+    act: &mut Act<'_, '_, O>,
+    packet: &Packet<'_, '_>,
+    data: &[u8],
+    at: usize,
+    again: bool,
+) -> Result<usize, D> {
+    let mut bad = |code, pointer: usize| {
+        error(act, packet, ReplyKind::ParamProblem(code, pointer as u32));
+        Err(D::V6FragmentForm)
+    };
+    let payload = usize::from(packet.hdr.payload_len.get());
+    let header = FragHdr::ref_from_prefix(data).ok().filter(|_| payload != 0 && !again);
+    let Some((fragment, rest)) = header else { return bad(v6::HDR_FIELD, at) };
+    let frag = fragment.frag.get();
+    if frag & (FRAG_OFFSET | FRAG_MF) == 0 {
+        return Ok(size_of::<FragHdr>());
+    }
+    if first_is_cut(packet) {
+        return bad(v6::HDR_INCOMPLETE, 0);
+    }
+    let end = usize::from(frag & FRAG_OFFSET) + rest.len();
+    if end > usize::from(u16::MAX) {
+        return bad(v6::HDR_FIELD, at + 2);
+    }
+    if frag & FRAG_MF != 0 && !end.is_multiple_of(8) {
+        return bad(v6::HDR_FIELD, 4);
+    }
+    Err(D::V6HostFragment)
 }
 
-/// Options for the destination: none is known here but padding. RFC 8200 4.2; Linux: ip6_tlvopt_unknown.
+/// Whether a first fragment ends before the header of its protocol does. Linux: ipv6frag_thdr_truncated.
+fn first_is_cut(packet: &Packet<'_, '_>) -> bool {
+    let bytes = packet.local.bytes;
+    match ip6::skip_ext(bytes, Ip6Hdr::LEN, packet.hdr.next_header) {
+        Some((at, kind, frag)) if frag.is_none_or(|f| f & FRAG_OFFSET == 0) => {
+            let header = match kind {
+                proto::TCP => size_of::<TcpHdr>(),
+                proto::UDP => size_of::<UdpHdr>(),
+                proto::ICMPV6 => IcmpHdr::LEN,
+                _ => 1,
+            };
+            at + header > bytes.len()
+        }
+        _ => false,
+    }
+}
+
+/// Options for the destination: none is known here but padding. RFC 8200 4.2, RFC 8504 5.3; Linux: ip6_parse_tlv.
 fn options<O: Observer>(
     act: &mut Act<'_, '_, O>,
     packet: &Packet<'_, '_>,
     header: &[u8],
     start: usize,
 ) -> Result<(), D> {
-    let mut at = 2;
+    let budget = act.env.state.sysctl.ip6.max_dst_opts_number;
+    let (mut at, mut padding, mut count) = (2, 0, 0);
     while let Some(&kind) = header.get(at) {
-        if kind == opt::PAD1 {
-            at += 1;
-            continue;
-        }
-        let len = header.get(at + 1).map(|&l| usize::from(l) + 2).ok_or(D::V6OptionShort)?;
-        header.get(at..at + len).ok_or(D::V6OptionShort)?;
-        if kind != opt::PADN {
+        let len = match kind {
+            opt::PAD1 => 1,
+            _ => header.get(at + 1).map(|&l| usize::from(l) + 2).ok_or(D::V6OptionShort)?,
+        };
+        let data = header.get(at..at + len).ok_or(D::V6OptionShort)?.get(2..).unwrap_or_default();
+        if matches!(kind, opt::PAD1 | opt::PADN) {
+            padding += len;
+            must(padding <= PADDING_MAX, D::V6PaddingRun)?;
+            must(data.iter().all(|&b| b == 0), D::V6PaddingData)?;
+        } else {
+            (padding, count) = (0, count + 1);
+            must(count <= budget.abs(), D::V6OptionCount)?;
+            must(budget >= 0, D::V6OptionRefused)?;
             unknown(act, packet, kind, start + at)?;
         }
         at += len;
     }
     Ok(())
+}
+
+fn must(ok: bool, reason: D) -> Result<(), D> {
+    if ok { Ok(()) } else { Err(reason) }
 }
 
 fn unknown<O: Observer>(

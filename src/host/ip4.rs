@@ -124,7 +124,7 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
 
 /// RFC 1122 4.1.3.1; Linux: __udp4_lib_rcv.
 fn udp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result<(), D> {
-    let Some((udp, datagram)) = transport::datagram(packet.data) else {
+    let Some((udp, datagram)) = transport::datagram(packet.data, false) else {
         act.stats.mib(Mib::UdpInErrors, None, 1);
         return Ok(());
     };

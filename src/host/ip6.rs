@@ -9,6 +9,7 @@ use super::{exthdrs, ndisc};
 use crate::drop::DropReason as D;
 use crate::forward::act::{Act, Quote};
 use crate::forward::decision::ReplyKind;
+use crate::forward::ip6::route::{self as ip6_route, Made};
 use crate::forward::ip6::{addr, icmp};
 use crate::forward::l3::limit::jiffies;
 use crate::forward::observe::Observer;
@@ -18,7 +19,11 @@ use crate::wire::icmp::{IcmpHdr, set_csum6, v6};
 use crate::wire::ip6::{self, Ip6Hdr};
 use crate::wire::{csum, proto};
 use std::net::Ipv6Addr;
+use warren_fib::{Path, RouteType, TABLE_LOCAL};
 use zerocopy::FromBytes;
+
+/// Up to so many bytes a checksum is computed at once (`CHECKSUM_BREAK`).
+const CHECKSUM_BREAK: usize = 76;
 
 /// A packet and its header.
 pub struct Packet<'p, 'a> {
@@ -55,24 +60,52 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) -> 
         }
     };
     let done = protocol(act, &packet, &payload);
-    if done != Err(D::V6UnknownProtocol) {
-        act.stats.mib(Mib::Ip6InDelivers, Some(owner(act, &packet)), 1);
-    }
+    let owner = Some(owner(act, &packet));
     match done {
-        Ok(heard) => heard,
+        Ok(heard) => {
+            act.stats.mib(Mib::Ip6InDelivers, owner, 1);
+            heard
+        }
+        Err(D::V6UnknownProtocol) => {
+            act.count_drop(D::V6UnknownProtocol, owner, None);
+            None
+        }
         Err(reason) => {
+            act.stats.mib(Mib::Ip6InDelivers, owner, 1);
             act.count_drop(reason, slot, None);
             None
         }
     }
 }
 
-/// The counters of the interface that has the address. Linux: ip6_dst_idev of a local route.
+/// Whether a route of type local led here, not one of type anycast. Linux: ipv6_unicast_destination.
+fn is_unicast<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> bool {
+    let (dst, env) = (packet.hdr.dst(), act.env);
+    let table = env.view.table::<Ipv6Addr>(TABLE_LOCAL).filter(|_| !dst.is_multicast());
+    let found = table.and_then(|t| t.lookup(dst).next());
+    let is_local = |path: &Path<Ipv6Addr>| path.kind == RouteType::Local;
+    found.is_some_and(|(_, set)| set.paths.iter().any(is_local)) || addr::is_ours(env, dst, packet.local.iif)
+}
+
+/// The counters of the interface that the local route names: the one that has the address. Of several the one that
+/// received the packet comes first. Linux: ip6_dst_idev.
 fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
-    let (dst, iif) = (packet.hdr.dst(), packet.local.iif);
-    let everywhere = !dst.is_multicast() && !ip6::is_link_local(dst);
-    let mut others = act.env.state.ifaces.iter().filter(|_| everywhere);
-    others.find(|i| i.addrs6.iter().any(|a| a.addr == dst)).map_or(iif.slot, |i| i.slot)
+    let (dst, iif, env) = (packet.hdr.dst(), packet.local.iif, act.env);
+    let Some(table) = env.view.table::<Ipv6Addr>(TABLE_LOCAL).filter(|_| !dst.is_multicast()) else {
+        return iif.slot;
+    };
+    let paths = table.lookup(dst).next().map(|(_, set)| &set.paths[..]).unwrap_or_default();
+    let groups = paths.iter().filter_map(|path| env.view.group(path.group?));
+    let links: Vec<u32> = groups.flat_map(|group| &group.members).map(|member| member.oif).collect();
+    let link = links.iter().find(|link| **link == iif.index).or(links.first());
+    let link = link.and_then(|link| env.state.ifaces.get(*link));
+    // What is taken in the place of a proxied address was to be sent on.
+    let made = Made { ipproto: packet.hdr.next_header, sport: 0, dport: 0 };
+    let onward = || {
+        let (src, bytes) = (Some(packet.hdr.src()), packet.local.bytes);
+        ip6_route::output(env, made, src, dst, iif.index, bytes).oif(env)
+    };
+    link.or_else(onward).map_or(iif.slot, |i| i.slot)
 }
 
 fn protocol<O: Observer>(
@@ -123,6 +156,7 @@ fn icmp<O: Observer>(
         v6::ECHO_REQUEST => [Mib::Icmp6InEchos, Mib::Icmp6InType128],
         v6::NEIGHBOUR_SOLICIT => [Mib::Icmp6InNeighborSolicits, Mib::Icmp6InType135],
         v6::NEIGHBOUR_ADVERT => [Mib::Icmp6InNeighborAdvertisements, Mib::Icmp6InType136],
+        kind if !v6::is_informational(kind) => return notify(data).map(|()| None),
         _ => return Ok(None),
     };
     counters.into_iter().for_each(|mib| act.stats.mib(mib, slot, 1));
@@ -133,24 +167,34 @@ fn icmp<O: Observer>(
     Ok(None)
 }
 
+/// An error about a packet of this host: no program here sent one. Protocols that would know its sockets count it as an
+/// error. RFC 4443 2.4 d; Linux: icmpv6_notify, tcp_v6_err, __udp6_lib_err.
+fn notify(data: &[u8]) -> Result<(), D> {
+    let quoted = data.get(IcmpHdr::LEN..).unwrap_or_default();
+    let (hdr, _) = Ip6Hdr::ref_from_prefix(quoted).map_err(|_| D::V6IcmpShort)?;
+    let (at, kind, _) = ip6::skip_ext(quoted, Ip6Hdr::LEN, hdr.next_header).ok_or(D::V6IcmpQuote)?;
+    quoted.get(at..at + 8).ok_or(D::V6IcmpShort)?;
+    if matches!(kind, proto::TCP | proto::UDP) { Err(D::V6IcmpQuote) } else { Ok(()) }
+}
+
 /// RFC 4443 4.2: from the address asked if it is ours alone, else from one that suits the way back; with the same data
 /// and traffic class. Linux: icmpv6_echo_reply.
 fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u8]) {
     let (hdr, iif, env) = (packet.hdr, packet.local.iif, act.env);
     let (peer, asked, sysctl) = (hdr.src(), hdr.dst(), &env.state.sysctl.ip6);
-    let own = addr::is_ours(env, asked, iif);
+    let own = is_unicast(act, packet);
     let ignored = sysctl.icmp_echo_ignore_all != 0
         || (asked.is_multicast() && sysctl.icmp_echo_ignore_multicast != 0)
         || (!asked.is_multicast() && !own && sysctl.icmp_echo_ignore_anycast != 0);
     if ignored {
         return act.unsent(format_args!("no echo reply: switched off"));
     }
-    let Some(way) = route6(act, &packet.local, peer, iif.index) else {
-        // Linux: ip6_dst_lookup_tail.
-        act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
+    let keeps = own || (!asked.is_multicast() && sysctl.anycast_src_echo_reply != 0);
+    let Some(way) =
+        route6(act, &packet.local, Made::icmp(v6::ECHO_REPLY, 0), keeps.then_some(asked), peer, iif.index)
+    else {
         return act.unsent(format_args!("no echo reply: no route to {peer}"));
     };
-    let keeps = own || (!asked.is_multicast() && sysctl.anycast_src_echo_reply != 0);
     let Some(src) = keeps.then_some(asked).or_else(|| source6(act, &way.0, way.1, peer)) else {
         return act.unsent(format_args!("no echo reply: no address to speak from"));
     };
@@ -183,20 +227,25 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[
 
 /// RFC 8200 8.1 wants a checksum; RFC 4443 3.1. Linux: __udp6_lib_rcv.
 fn udp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u8]) -> Result<(), D> {
-    let Some((udp, datagram)) = transport::datagram(data) else {
+    let Some((udp, datagram)) = transport::datagram(data, true) else {
         act.stats.mib(Mib::Udp6InErrors, None, 1);
         return Ok(());
     };
     let sum = pseudo(packet.hdr, proto::UDP, datagram.len());
-    let right =
-        packet.local.sum_is_known() || (udp.csum.get() != 0 && transport::sum_is_right(sum, datagram));
-    if !right {
+    let right = packet.local.sum_is_known() || transport::sum_is_right(sum, datagram);
+    if packet.hdr.dst().is_multicast() {
+        // Of a group's datagrams only short ones are summed up before a socket is found. Linux: udp6_csum_init.
+        let summed = udp.csum.get() != 0 && datagram.len() <= CHECKSUM_BREAK;
+        return if right || !summed { Ok(()) } else { Err(D::V6UdpChecksum) };
+    }
+    if !right || (udp.csum.get() == 0 && !packet.local.sum_is_known()) {
         return Err(D::V6UdpChecksum);
     }
-    if packet.hdr.dst().is_multicast() {
-        return Ok(());
-    }
-    error(act, packet, ReplyKind::Unreachable(v6::PORT_UNREACH));
+    // What is behind the datagram is cut off by then, so it is not quoted.
+    let Local { bytes, meta, iif } = packet.local;
+    let bytes = bytes.get(..bytes.len() - (data.len() - datagram.len())).unwrap_or(bytes);
+    let cut = Packet { local: Local { bytes, meta, iif }, hdr: packet.hdr };
+    error(act, &cut, ReplyKind::Unreachable(v6::PORT_UNREACH));
     Err(D::V6UdpNoSocket)
 }
 
@@ -219,17 +268,24 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u
         return Err(D::V6TcpChecksum);
     }
     let (src, dst): (Ipv6Addr, Ipv6Addr) = (hdr.dst(), hdr.src());
-    if src.is_multicast() || !addr::is_ours(act.env, src, local.iif) {
+    if src.is_multicast() || !is_unicast(act, packet) {
         return Err(D::V6TcpNoSocket);
     }
     let sum = csum::pseudo6(src, dst, proto::TCP, TCP_LEN as u32);
     let oif = if ip6::is_link_local(dst) { local.iif.index } else { 0 };
-    if let (Some(reset), Some(way)) = (transport::reset(data, sum), route6(act, local, dst, oif)) {
+    if let Some(reset) = transport::reset(data, sum)
+        && let Ok(segment) = transport::segment(data)
+        && let (sport, dport) = (segment.dst_port.get(), segment.src_port.get())
+        && let Some(way) = route6(act, local, Made::tcp(sport, dport), Some(src), dst, oif)
+    {
         act.stats.mib(Mib::TcpOutSegs, None, 1);
         act.stats.mib(Mib::TcpOutRsts, None, 1);
         // The ECN bits are the sender's business alone.
         let traffic_class = hdr.traffic_class() & !3;
-        let head = Head6 { src, dst, traffic_class, flow_label: 0, proto: proto::TCP };
+        // Bit 2 of flowlabel_reflect is for resets.
+        let reflects = act.env.state.sysctl.ip6.flowlabel_reflect & 2 != 0;
+        let flow_label = if reflects { hdr.flow_label() } else { 0 };
+        let head = Head6 { src, dst, traffic_class, flow_label, proto: proto::TCP };
         send6(act, local, way, &head, &reset);
     }
     Err(D::V6TcpNoSocket)

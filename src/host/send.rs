@@ -5,7 +5,7 @@ use crate::forward::act::Act;
 use crate::forward::ctx;
 use crate::forward::ip4::fragment::{self, Way};
 use crate::forward::ip4::{self, route::Route as Route4};
-use crate::forward::ip6::{self, addr, route::Kind, route::Route as Route6};
+use crate::forward::ip6::{self, addr, route::Kind, route::Made, route::Route as Route6};
 use crate::forward::observe::Observer;
 use crate::iface::Iface;
 use crate::stats::Mib;
@@ -46,14 +46,20 @@ pub fn route4<'a, O>(
     Some((route, oif))
 }
 
-/// The way back to `dst`, by `oif` if that is not 0 and the address asks for it. Linux: ip6_dst_lookup.
+/// The way back to `dst`, by `oif` if that is not 0 and the addresses ask for it; that there is none is counted.
+/// Linux: ip6_dst_lookup_tail.
 pub fn route6<'a, O>(
     act: &Act<'a, '_, O>,
     local: &Local<'_, '_>,
+    made: Made,
+    src: Option<Ipv6Addr>,
     dst: Ipv6Addr,
     oif: u32,
 ) -> Option<(Route6<'a>, &'a Iface)> {
-    let route = ip6::route::output(act.env, None, dst, oif, local.bytes);
+    let route = ip6::route::output_from(act.env, made, src, dst, oif, local.bytes);
+    if route.kind == Kind::NoRoute && route.path.is_none() {
+        act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
+    }
     let oif = route.oif(act.env).filter(|_| route.kind == Kind::Unicast)?;
     Some((route, oif))
 }

@@ -19,10 +19,11 @@ pub fn sum_is_right(pseudo: u32, message: &[u8]) -> bool {
     csum::fold(pseudo + csum::sum(message)) == 0xffff
 }
 
-/// The datagram at the start of a packet's data, cut to its own length, with its header. `None` if malformed.
-pub fn datagram(data: &[u8]) -> Option<(&UdpHdr, &[u8])> {
+/// The datagram at the start of a packet's data, cut to its own length, with its header. `None` if malformed. Over IPv6
+/// a length of zero stands for all that came, as in a jumbogram (RFC 2675 4).
+pub fn datagram(data: &[u8], v6: bool) -> Option<(&UdpHdr, &[u8])> {
     let (udp, _) = UdpHdr::ref_from_prefix(data).ok()?;
-    let len = usize::from(udp.len.get());
+    let len = if v6 && udp.len.get() == 0 { data.len() } else { udp.len.get().into() };
     Some((udp, data.get(..len).filter(|d| d.len() >= size_of::<UdpHdr>())?))
 }
 

@@ -197,6 +197,8 @@ pub mod v6 {
     pub const UNK_NEXTHDR: u8 = 1;
     /// Parameter problem: option unknown.
     pub const UNK_OPTION: u8 = 2;
+    /// Parameter problem: the first fragment does not hold all headers (RFC 7112 5).
+    pub const HDR_INCOMPLETE: u8 = 3;
 
     /// True for informational messages, types 128 and up. RFC 4443 2.1; Linux: ICMPV6_INFOMSG_MASK.
     #[must_use]

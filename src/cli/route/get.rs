@@ -234,7 +234,8 @@ fn answer6(env: Env<'_>, key: &RuleKey<Ipv6Addr>, q: &Question) -> Answer {
     let packet = packet6(key);
     let prefer = if q.iif.is_some() { key.iif } else { key.oif };
     let scoped = key.dst.is_multicast() || key.dst.is_unicast_link_local();
-    let request = ip6::route::Request { key: *key, prefer, strict: scoped && prefer != 0, packet: &packet };
+    let request =
+        ip6::route::Request { key: *key, prefer, strict: scoped && prefer != 0, packet: &packet, flow: None };
     let route = ip6::route::lookup(env, &request);
     use ip6::route::Kind;
     let Some(path) = route.path else {

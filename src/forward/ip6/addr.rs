@@ -5,6 +5,7 @@ use super::super::ctx::Env;
 use crate::iface::{Addr6, Iface, LinkKind};
 use crate::wire::ip6;
 use std::net::Ipv6Addr;
+use warren_fib::{Path, RouteType, TABLE_LOCAL};
 
 /// The kernel's own label table: prefix, length, label (net/ipv6/addrlabel.c), the longest match wins.
 const LABELS: [(Ipv6Addr, u8, u8); 10] = [
@@ -87,6 +88,19 @@ pub fn select(env: Env<'_>, dst: Ipv6Addr, out: Option<&Iface>) -> Option<Ipv6Ad
 pub fn is_ours(env: Env<'_>, addr: Ipv6Addr, dev: &Iface) -> bool {
     let on = |i: &Iface| i.addrs6.iter().any(|a| a.addr == addr && !a.tentative);
     if ip6::is_link_local(addr) { on(dev) } else { env.state.ifaces.iter().any(on) }
+}
+
+/// Whether `addr` is an anycast address of ours, as those of all routers of a subnet are (RFC 4291 2.6.1); a link-local one
+/// only on `dev`. Linux: ipv6_chk_acast_addr_src.
+pub fn is_anycast(env: Env<'_>, addr: Ipv6Addr, dev: &Iface) -> bool {
+    let Some((128, set)) = env.view.table::<Ipv6Addr>(TABLE_LOCAL).and_then(|t| t.lookup(addr).next()) else {
+        return false;
+    };
+    let here = |path: &Path<Ipv6Addr>| {
+        let group = path.group.and_then(|id| env.view.group(id));
+        !ip6::is_link_local(addr) || group.is_some_and(|g| g.members.iter().any(|m| m.oif == dev.index))
+    };
+    set.paths.iter().any(|path| path.kind == RouteType::Anycast && here(path))
 }
 
 #[cfg(test)]

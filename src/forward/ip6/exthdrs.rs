@@ -81,12 +81,15 @@ impl Walk {
             opt::ROUTER_ALERT => {
                 let value = data.first_chunk::<2>().filter(|_| data.len() == 2);
                 packet.alert = Some(u16::from_be_bytes(*cx.some(D::V6RouterAlert, value)?));
+                cx.rule("option taken: router alert");
                 Ok(())
             }
             // RFC 9486 3. Linux: ipv6_hop_ioam; the alignment is checked even where IOAM is off.
             opt::IOAM => {
                 cx.check(D::V6Ioam, offset.is_multiple_of(4))?;
-                cx.check(D::V6Ioam, cx.iif.conf6.ioam6_enabled == 0 || data.len() >= 2)
+                cx.check(D::V6Ioam, cx.iif.conf6.ioam6_enabled == 0 || trace_is_whole(data))?;
+                cx.rule("option taken: IOAM");
+                Ok(())
             }
             opt::JUMBO => jumbo(cx, packet, offset, data),
             // RFC 5570 5.1.1. Linux: ipv6_hop_calipso; no domain of interpretation is known here.
@@ -112,7 +115,26 @@ impl Walk {
             let pointer = offset as u32;
             cx.reply(ReplyKind::ParamProblem(v6::UNK_OPTION, pointer), packet.hdr.hop_limit);
         }
-        cx.check(D::V6OptionUnknown, action == opt::ACTION_SKIP)
+        cx.check(D::V6OptionUnknown, action == opt::ACTION_SKIP)?;
+        cx.rule("option skipped: unknown");
+        Ok(())
+    }
+}
+
+/// RFC 9197 4.4.1: a trace has the room that it says, and its node length is that of its fields. Other kinds of option,
+/// and traces of namespaces that nobody set up here, are passed on. Linux: ipv6_hop_ioam, ioam6_trace_compute_nodelen.
+fn trace_is_whole(data: &[u8]) -> bool {
+    const PREALLOCATED: u8 = 0;
+    const SHORT_FIELDS: u32 = 0xff1f_fc00;
+    const WIDE_FIELDS: u32 = 0x00e0_0000;
+    match data {
+        [_, PREALLOCATED, _, _, lengths, room, a, b, c, d, nodes @ ..] => {
+            let fields = u32::from_be_bytes([*a, *b, *c, *d]);
+            let words = (fields & SHORT_FIELDS).count_ones() + 2 * (fields & WIDE_FIELDS).count_ones();
+            nodes.len() >= usize::from(room & 0x7f) * 4 && u32::from(lengths >> 3) == words
+        }
+        [_, kind, ..] => *kind != PREALLOCATED,
+        _ => false,
     }
 }
 
@@ -136,6 +158,7 @@ fn jumbo<O: Observer>(
     cx.check(D::V6JumboPayload, packet.hdr.payload_len.get() == 0)?;
     let end = Ip6Hdr::LEN + len as usize;
     packet.bytes = cx.some(D::V6JumboTruncated, packet.bytes.get(..end))?;
+    cx.rule("option taken: jumbo payload");
     cx.len = end;
     Ok(())
 }

@@ -6,10 +6,12 @@ use super::super::decision::ReplyKind;
 use super::super::l3::limit::{Allowance, jiffies};
 use super::super::observe::Observer;
 use super::addr;
-use super::route::{self, Kind};
+use super::route::{self, Kind, Made};
 use crate::frame::PktType;
 use crate::iface::{Iface, LinkKind};
 use crate::stats::Mib;
+use crate::wire::dissect::dissect;
+use crate::wire::eth::ETHERTYPE_IPV6;
 use crate::wire::icmp::{self, IcmpHdr, v6};
 use crate::wire::ip6::{self, Ip6Hdr};
 use crate::wire::proto;
@@ -61,7 +63,7 @@ fn ineligible(packet: &[u8], hdr: &Ip6Hdr) -> bool {
     match packet.get(at) {
         Some(&t) => !v6::is_informational(t),
         // RFC 4443 2.4: an unfragmented packet without its type cannot be told from an error.
-        None => frag.is_none_or(|f| f & ip6::FRAG_OFFSET == 0),
+        None => frag.is_none_or(|f| f == 0),
     }
 }
 
@@ -82,8 +84,9 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
     }
     // The interface is forced only where the address alone does not name a host.
     let oif = if ip6::is_link_local(peer) { quote.iif.index } else { 0 };
-    let src = source(env, quote, offender.dst(), peer, oif);
-    let back = route::output(env, src, peer, oif, quote.bytes);
+    let made = Made::icmp(kind_byte, code);
+    let src = source(env, quote, offender.dst(), peer);
+    let back = route::output_from(env, made, src, peer, oif, quote.bytes);
     let out = back.oif(env);
     if limited && !may_send(act, &back, out, peer, now) {
         return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: {:?} limit", Allowance::Host));
@@ -99,7 +102,8 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
         return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: no route to {peer}"));
     };
     look_again(act, quote, offender);
-    let Some(src) = src.or_else(|| addr::select(env, peer, Some(out))) else {
+    let wished = back.path.and_then(|p| p.prefsrc);
+    let Some(src) = src.or(wished).or_else(|| addr::select(env, peer, Some(out))) else {
         return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: no address to speak from"));
     };
     let hop_limit = back.path.map_or(0, |p| p.hoplimit);
@@ -140,27 +144,37 @@ pub fn may_send<O: Observer>(
     ok
 }
 
-/// Who speaks: the address that was spoken to if it is ours, the wish of the route back, else RFC 6724 as seen from the
-/// ingress interface. Known before the route back is looked up, which may be for some sources only.
-/// Linux: icmp6_send, icmpv6_rt_has_prefsrc.
-fn source(
-    env: Env<'_>,
-    quote: &Quote<'_, '_>,
-    spoken_to: Ipv6Addr,
-    peer: Ipv6Addr,
-    oif: u32,
-) -> Option<Ipv6Addr> {
-    if !spoken_to.is_multicast() && addr::is_ours(env, spoken_to, quote.iif) {
+/// Who speaks, as far as that is known before the way back is: the address that was spoken to if it is ours, else RFC 6724 as
+/// seen from the ingress interface, unless the route back has a wish of its own. The way back may be for some sources
+/// only. Linux: icmp6_send, icmpv6_rt_has_prefsrc.
+fn source(env: Env<'_>, quote: &Quote<'_, '_>, spoken_to: Ipv6Addr, peer: Ipv6Addr) -> Option<Ipv6Addr> {
+    let for_us = quote.pkt_type == PktType::Host && !spoken_to.is_multicast();
+    if for_us && (addr::is_ours(env, spoken_to, quote.iif) || addr::is_anycast(env, spoken_to, quote.iif)) {
         return Some(spoken_to);
     }
-    let wished = route::output(env, None, peer, oif, quote.bytes).path.and_then(|p| p.prefsrc);
-    wished.or_else(|| addr::select(env, peer, Some(quote.iif)))
+    // That lookup knows neither the interface nor the message yet.
+    let wishes = route::output(env, Made::icmp(0, 0), None, peer, 0, quote.bytes)
+        .path
+        .is_some_and(|p| p.prefsrc.is_some());
+    if wishes { None } else { addr::select(env, peer, Some(quote.iif)) }
 }
 
 /// The kernel looks up the way back once more, for IPsec's sake: from the address spoken to, by the ingress interface. The
 /// message goes the first way all the same, but a failure is counted. Linux: icmpv6_route_lookup (relookup_failed).
 fn look_again<O: Observer>(act: &Act<'_, '_, O>, quote: &Quote<'_, '_>, offender: &Ip6Hdr) {
-    let again = route::output(act.env, Some(offender.dst()), offender.src(), quote.iif.index, quote.bytes);
+    let flow = dissect(quote.bytes, ETHERTYPE_IPV6, true).outer;
+    let made = match ip6::skip_ext(quote.bytes, Ip6Hdr::LEN, offender.next_header) {
+        Some((at, proto::ICMPV6, _)) => {
+            let byte = |at: usize| quote.bytes.get(at).copied().unwrap_or(0);
+            Made::icmp(byte(at), byte(at + 1))
+        }
+        _ => {
+            let [sport, dport] = [flow.dport, flow.sport].map(u16::from_be_bytes);
+            Made { ipproto: flow.ip_proto, sport, dport }
+        }
+    };
+    let again =
+        route::output_from(act.env, made, Some(offender.dst()), offender.src(), quote.iif.index, quote.bytes);
     if again.kind == Kind::NoRoute && again.path.is_none() {
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
     }

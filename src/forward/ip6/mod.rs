@@ -66,7 +66,8 @@ fn path<'a, O: Observer>(
         Kind::Blackhole => Err(DropReason::V6Blackhole),
         Kind::Prohibit => {
             cx.reply(ReplyKind::Unreachable(v6::ADM_PROHIBITED), hops);
-            Err(DropReason::V6Prohibit)
+            let unspecified = packet.hdr.dst().is_unspecified();
+            Err(if unspecified { DropReason::V6DestinationUnspecified } else { DropReason::V6Prohibit })
         }
         Kind::NoRoute => {
             // The error is sent also where the destination is ::; only the counter differs. Linux: ip6_pkt_drop.

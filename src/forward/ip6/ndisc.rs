@@ -4,8 +4,9 @@
 use super::super::act::{Act, Quote};
 use super::super::l3::limit::{HZ, jiffies};
 use super::super::observe::Observer;
-use super::route::{self, Kind};
+use super::route::{self, Kind, Made};
 use super::{icmp, multicast_mac};
+use crate::iface::Iface;
 use crate::wire::icmp::v6;
 use crate::wire::ip6::{self, Ip6Hdr};
 use crate::wire::ndisc::Redirect;
@@ -16,43 +17,44 @@ use zerocopy::{FromBytes, IntoBytes};
 /// Sends a redirect towards `target` if the rows of ndisc_send_redirect allow, in its order.
 pub fn redirect<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, target: Ipv6Addr) {
     match prepare(act, quote, target) {
-        Ok((src, dst)) => send(act, quote, target, src, dst),
+        Ok((src, dst, out)) => send(act, quote, target, (src, dst), out),
         Err(why) => act.unsent(format_args!("no redirect: {why}")),
     }
 }
 
-fn prepare<O: Observer>(
-    act: &mut Act<'_, '_, O>,
+fn prepare<'a, O: Observer>(
+    act: &mut Act<'a, '_, O>,
     quote: &Quote<'_, '_>,
     target: Ipv6Addr,
-) -> Result<(Ipv6Addr, Ipv6Addr), &'static str> {
+) -> Result<(Ipv6Addr, Ipv6Addr, &'a Iface), &'static str> {
     let (hdr, _) = Ip6Hdr::ref_from_prefix(quote.bytes).map_err(|_| "there is no header to quote")?;
     let (now, env) = (jiffies(act.env.now), act.env);
     if !act.limits.peer(IpAddr::V6(hdr.dst()), HZ, now) {
         return Err("the destination had its share");
     }
-    let src = quote.iif.link_local().ok_or("the interface has no link-local address")?;
+    // The oldest of several, which is the last in the list. Linux: ipv6_get_lladdr.
+    let mut own = quote.iif.addrs6.iter().rev().filter(|a| ip6::is_link_local(a.addr) && !a.tentative);
+    let src = own.next().ok_or("the interface has no link-local address")?.addr;
     if target != hdr.dst() && !ip6::is_link_local(target) {
         return Err("the better hop has no link-local address");
     }
-    let back = route::output(env, Some(src), hdr.src(), quote.iif.index, quote.bytes);
-    let on_link = back.kind == Kind::Unicast
-        && back.member.is_some_and(|m| m.via.is_none() && m.oif == quote.iif.index);
-    if !on_link {
-        return Err("the source is not on the link");
-    }
+    let back =
+        route::output(env, Made::icmp(v6::REDIRECT, 0), Some(src), hdr.src(), quote.iif.index, quote.bytes);
+    // On any link: the kernel does not ask whether it is the one that the packet came from.
+    let on_link = back.kind == Kind::Unicast && back.member.is_some_and(|m| m.via.is_none());
+    let out = back.oif(env).filter(|_| on_link).ok_or("the source is not on the link")?;
     if !act.limits.peer(IpAddr::V6(hdr.src()), HZ, now) {
         return Err("the source had its share");
     }
-    Ok((src, hdr.src()))
+    Ok((src, hdr.src(), out))
 }
 
-fn send<O: Observer>(
-    act: &mut Act<'_, '_, O>,
+fn send<'a, O: Observer>(
+    act: &mut Act<'a, '_, O>,
     quote: &Quote<'_, '_>,
     target: Ipv6Addr,
-    src: Ipv6Addr,
-    dst: Ipv6Addr,
+    (src, dst): (Ipv6Addr, Ipv6Addr),
+    out: &'a Iface,
 ) {
     let (env, iif) = (act.env, quote.iif);
     let Ok((offender, _)) = Ip6Hdr::ref_from_prefix(quote.bytes) else { return };
@@ -65,7 +67,6 @@ fn send<O: Observer>(
         packet: quote.bytes,
     };
     let len = Ip6Hdr::LEN + message.byte_len();
-    let Some(out) = env.state.ifaces.get(iif.index) else { return };
     let Some(made) = act.make(out, len) else { return };
     let mut header = Ip6Hdr::new((len - Ip6Hdr::LEN) as u16, proto::ICMPV6, 255, src, dst);
     header.set_traffic_class(iif.conf6.ndisc_tclass as u8);

@@ -8,6 +8,9 @@ use super::route::Route;
 use super::{Packet, multicast_mac};
 use crate::drop::DropReason as D;
 use crate::stats::Mib;
+use crate::wire::ip6::{ExtHdr, Ip6Hdr};
+use crate::wire::proto;
+use zerocopy::FromBytes;
 
 /// A forwarded packet leaves, its hop limit lowered. Linux: ip6_output, ip6_finish_output2.
 pub fn output<'a, O: Observer>(
@@ -20,7 +23,8 @@ pub fn output<'a, O: Observer>(
     // The second MTU check, against the route's own metric and without the floor of 1280. Linux: ip6_fragment.
     let mtu = route_mtu(route, oif.conf6.mtu);
     let fits = gso::fits(packet.bytes, &packet.meta.offload, mtu);
-    if !fits {
+    // Where a header runs past the end the kernel gives up before it tells the sender.
+    if !fits && fragmentable(packet.bytes, packet.hdr.next_header) {
         cx.reply(ReplyKind::TooBig(mtu), packet.hdr.hop_limit.wrapping_sub(1));
     }
     cx.check(D::V6TooBigRoute, fits)?;
@@ -35,6 +39,24 @@ pub fn output<'a, O: Observer>(
     cx.step("next hop", "RFC 4861 5.2", "ip6_finish_output2", format_args!("{next} on {}", oif.name));
     let way = neighbour(cx.env, oif, next, multicast_mac(dst));
     Ok(send_or_hold(way, Edit { len: packet.bytes.len(), decrement: true, header: None }))
+}
+
+/// Whether the headers in front of what could be cut are whole. Linux: ip6_find_1stfragopt.
+fn fragmentable(bytes: &[u8], first: u8) -> bool {
+    let (mut at, mut kind, mut routed) = (Ip6Hdr::LEN, first, false);
+    while at <= bytes.len() {
+        match kind {
+            proto::ROUTING => routed = true,
+            proto::HOPOPTS => {}
+            proto::DSTOPTS if !routed => {}
+            _ => return true,
+        }
+        let Some((ext, _)) = bytes.get(at..).and_then(|rest| ExtHdr::ref_from_prefix(rest).ok()) else {
+            return false;
+        };
+        (at, kind) = (at + ext.byte_len(), ext.next_header);
+    }
+    false
 }
 
 /// The MTU that ip6_output compares with: the route's metric, else the interface's. Linux: dst_mtu.

@@ -4,11 +4,14 @@
 use super::super::ctx::{Ctx, Env, Nanos};
 use super::super::l3::multipath;
 use super::super::observe::Observer;
-use super::Packet;
+use super::{Packet, addr};
 use crate::iface::{Iface, LinkKind};
-use crate::wire::{dissect, eth, ip6};
+use crate::wire::dissect::{self, Flow};
+use crate::wire::{eth, ip6};
 use std::net::{IpAddr, Ipv6Addr};
-use warren_fib::{GroupKind, Member, Path, Pref, RouteType, Rule, RuleAction, RuleKey};
+use warren_fib::{
+    GroupKind, Member, Path, Pref, RouteType, Rule, RuleAction, RuleKey, TABLE_LOCAL, TABLE_MAIN,
+};
 
 /// What is done with a packet on this route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +70,8 @@ pub struct Request<'p> {
     pub strict: bool,
     /// The packet that the multipath hash is computed of.
     pub packet: &'p [u8],
+    /// What was found in it, if rules asked before.
+    pub flow: Option<Flow>,
 }
 
 /// The route of a received packet. Linux: ip6_route_input.
@@ -84,16 +89,18 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
         sport: 0,
         dport: 0,
     };
-    if env.state.rules6.needs_flow() {
-        let flow = dissect::dissect(packet.bytes, eth::ETHERTYPE_IPV6, true).outer;
+    let wanted = env.state.rules6.needs_flow();
+    let flow = wanted.then(|| dissect::dissect(packet.bytes, eth::ETHERTYPE_IPV6, true).outer);
+    if let Some(flow) = &flow {
         key.ipproto = flow.ip_proto;
         key.sport = u16::from_be_bytes(flow.sport);
         key.dport = u16::from_be_bytes(flow.dport);
     }
     // The ingress interface counts as a wish for the way out; only scoped destinations insist on it.
     let strict = dst.is_multicast() || ip6::is_link_local(dst) || dst.is_loopback();
-    let request = Request { key, prefer: cx.iif.index, strict, packet: packet.bytes };
+    let request = Request { key, prefer: cx.iif.index, strict, packet: packet.bytes, flow };
     let route = lookup(env, &request);
+    name_rules(cx, &route);
     cx.step(
         "route lookup",
         "RFC 4861 5.2",
@@ -106,6 +113,45 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
         ),
     );
     route
+}
+
+/// Names what decided a lookup, for those who count it.
+fn name_rules<O: Observer>(cx: &mut Ctx<'_, '_, O>, route: &Route<'_>) {
+    cx.rule(match route.kind {
+        Kind::Unicast => "route: unicast",
+        Kind::Local => "route: local",
+        Kind::Multicast => "route: multicast",
+        Kind::NoRoute if route.path.is_none() => "route: none",
+        Kind::NoRoute => "route: unreachable",
+        Kind::Prohibit => "route: prohibit",
+        Kind::Blackhole => "route: blackhole",
+    });
+    let Some(path) = route.path else { return };
+    for (applies, name) in [
+        (!path.src.is_default(), "route: for some sources only"),
+        (!matches!(path.table, TABLE_MAIN | TABLE_LOCAL), "route: of a table that a rule names"),
+        (path.mtu != 0 && path.mtu_lock, "route: MTU locked"),
+        (path.mtu != 0 && !path.mtu_lock, "route: MTU not locked"),
+    ] {
+        if applies {
+            cx.rule(name);
+        }
+    }
+    let Some(group) = path.group.and_then(|id| cx.env.view.group(id)).filter(|g| g.members.len() > 1) else {
+        return;
+    };
+    cx.rule(match group.kind {
+        GroupKind::Plain => "next hop: of several of a route",
+        GroupKind::Blackhole => "next hop: blackhole",
+        GroupKind::Resilient { .. } => "next hop: bucket of a resilient group",
+        GroupKind::Object { .. } => "next hop: member of a nexthop group",
+    });
+    cx.rule(match cx.env.state.sysctl.ip6.fib_multipath_hash_policy {
+        1 => "multipath policy: 1, ports",
+        2 => "multipath policy: 2, inner packet",
+        3 => "multipath policy: 3, chosen fields",
+        _ => "multipath policy: 0, addresses and label",
+    });
 }
 
 /// Rules in order, each with its table. Linux: fib6_rule_lookup.
@@ -141,9 +187,17 @@ fn table<'a>(
         }
         let path = if set.plain { plain(env, &set.paths, request) } else { select(env, &set.paths, request) };
         let Some(path) = path else { continue };
-        return (path.kind != RouteType::Throw && !rule.suppresses(len)).then_some((len, path));
+        // A route that leads nowhere is not suppressed: its error ends the search. Linux: fib_rules_lookup.
+        let suppressed = rule.suppresses(len) && !rejects(env, path);
+        return (path.kind != RouteType::Throw && !suppressed).then_some((len, path));
     }
     None
+}
+
+/// Whether packets on this path go nowhere, by its type or by its next hop.
+fn rejects(env: Env<'_>, path: &Path<Ipv6Addr>) -> bool {
+    let group = path.group.and_then(|id| env.view.group(id));
+    path.kind.is_error() || group.is_some_and(|g| g.kind == GroupKind::Blackhole)
 }
 
 /// Whether the search may begin at a prefix: where any route is for some sources only, one of those must match. Going
@@ -155,7 +209,7 @@ fn enters(paths: &[Path<Ipv6Addr>], src: Ipv6Addr) -> bool {
 
 /// One path and nothing to choose: it only has to be usable.
 fn plain<'a>(env: Env<'a>, paths: &'a [Path<Ipv6Addr>], request: &Request<'_>) -> Option<&'a Path<Ipv6Addr>> {
-    paths.first().filter(|p| score(env, p, request).is_some())
+    best(env, paths.iter().take(1), request)
 }
 
 /// The source prefixes from the longest that matches, each with its paths. Linux: fib6_node_lookup, rt6_select.
@@ -189,7 +243,12 @@ fn best<'a>(
 ) -> Option<&'a Path<Ipv6Addr>> {
     let mut chosen: Option<(i32, &Path<Ipv6Addr>)> = None;
     for path in paths {
-        let Some(score) = score(env, path, request) else { continue };
+        let group = path.group.and_then(|id| env.view.group(id));
+        if group.is_some_and(|g| g.kind == GroupKind::Blackhole) && !expired(path, env.now) {
+            return Some(path); // A blackhole nexthop object ends the search. Linux: __find_rr_leaf.
+        }
+        let above = chosen.map_or(-1, |(best, _)| best);
+        let Some(score) = score(env, path, request, above) else { continue };
         if chosen.is_none_or(|(best, _)| score > best) {
             chosen = Some((score, path));
         }
@@ -197,8 +256,8 @@ fn best<'a>(
     chosen.map(|(_, path)| path)
 }
 
-/// How good a path is for the request; `None` if it cannot be used. RFC 4191 3.2; Linux: rt6_score_route.
-fn score(env: Env<'_>, path: &Path<Ipv6Addr>, request: &Request<'_>) -> Option<i32> {
+/// How good a path is for the request, where one with the score `above` is known; `None` if it cannot be used. RFC 4191 3.2; Linux: rt6_score_route.
+fn score(env: Env<'_>, path: &Path<Ipv6Addr>, request: &Request<'_>, above: i32) -> Option<i32> {
     if expired(path, env.now) {
         return None;
     }
@@ -212,15 +271,17 @@ fn score(env: Env<'_>, path: &Path<Ipv6Addr>, request: &Request<'_>) -> Option<i
         // Reject routes stand on the loopback device, which no packet asks for.
         return (!request.strict).then_some(preference);
     };
-    let usable = group.members.iter().filter(|m| !m.dead);
+    // Linux: find_match, fib6_ignore_linkdown.
+    let ignored = |m: &Member| {
+        m.linkdown && env.state.ifaces.get(m.oif).is_some_and(|i| i.conf6.ignore_routes_with_linkdown != 0)
+    };
+    let usable = group.members.iter().filter(|m| !m.dead && !ignored(m));
     let on_link = |m: &Member| request.prefer == 0 || m.oif == request.prefer;
-    let mut best = None;
-    for member in usable {
-        let score =
-            if on_link(member) { Some(2 | preference) } else { (!request.strict).then_some(preference) };
-        best = best.max(score);
-    }
-    best
+    let mut scores = usable.filter_map(|member| {
+        if on_link(member) { Some(2 | preference) } else { (!request.strict).then_some(preference) }
+    });
+    // Of a nexthop group the first member that is better speaks for all. Linux: rt6_nh_find_match.
+    if group.kind == GroupKind::Plain { scores.max() } else { scores.find(|score| *score > above) }
 }
 
 fn expired(path: &Path<Ipv6Addr>, now: Nanos) -> bool {
@@ -249,8 +310,15 @@ fn finish<'a>(
     let member = match &group.members[..] {
         [only] => Some(only),
         members => {
-            let hash = multipath::hash6(env.state, request.packet);
-            group.select(hash, |m| good(env, &group.kind, m)).and_then(|i| members.get(i))
+            let hash = match &request.flow {
+                Some(flow) => multipath::hash6_dissected(env.state, flow, request.packet),
+                None => multipath::hash6(env.state, request.packet),
+            };
+            let chosen = group.select(hash, |m| good(env, &group.kind, m)).and_then(|i| members.get(i));
+            // Where an interface is insisted on, another one's leg gives way to the first that fits.
+            let fits =
+                |m: &&Member| !request.strict || m.oif == request.prefer || group.kind != GroupKind::Plain;
+            chosen.filter(fits).or_else(|| members.iter().filter(|m| !m.dead).find(fits))
         }
     };
     Route { member, ..found }
@@ -265,21 +333,82 @@ fn good(env: Env<'_>, kind: &GroupKind, member: &Member) -> bool {
     env.view.neighbour(member.oif, via).is_none_or(|n| n.neighbour.state.is_valid())
 }
 
+/// What rules see of a packet that this router makes itself besides its addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Made {
+    /// Protocol.
+    pub ipproto: u8,
+    /// Ports.
+    pub sport: u16,
+    /// Of ICMPv6, type and code stand in the place of this one. Linux: flowi_uli.
+    pub dport: u16,
+}
+
+impl Made {
+    /// A TCP segment.
+    pub fn tcp(sport: u16, dport: u16) -> Made {
+        Made { ipproto: crate::wire::proto::TCP, sport, dport }
+    }
+
+    /// An ICMPv6 message of this type and code.
+    pub fn icmp(kind: u8, code: u8) -> Made {
+        Made { ipproto: crate::wire::proto::ICMPV6, sport: 0, dport: u16::from_be_bytes([kind, code]) }
+    }
+}
+
 /// The route of a packet that this router makes itself. An interface is insisted on where the addresses do not say which
 /// one is meant: by a destination of link scope, or without a source. Linux: ip6_route_output_flags_noref.
-pub fn output<'a>(env: Env<'a>, src: Option<Ipv6Addr>, dst: Ipv6Addr, oif: u32, packet: &[u8]) -> Route<'a> {
-    let src = src.unwrap_or(Ipv6Addr::UNSPECIFIED);
+pub fn output<'a>(
+    env: Env<'a>,
+    made: Made,
+    src: Option<Ipv6Addr>,
+    dst: Ipv6Addr,
+    oif: u32,
+    packet: &[u8],
+) -> Route<'a> {
+    let insists = dst.is_multicast() || ip6::is_link_local(dst) || src.is_none();
+    own(env, made, src, dst, (oif, insists), packet)
+}
+
+/// The same where a source is chosen on the way: without a route from nowhere there may be one from the address that
+/// would speak. Linux: ip6_dst_lookup_tail.
+pub fn output_from<'a>(
+    env: Env<'a>,
+    made: Made,
+    src: Option<Ipv6Addr>,
+    dst: Ipv6Addr,
+    oif: u32,
+    packet: &[u8],
+) -> Route<'a> {
+    let src = src.filter(|src| !src.is_unspecified());
+    let first = output(env, made, src, dst, oif, packet);
+    match first.kind {
+        Kind::NoRoute | Kind::Prohibit | Kind::Blackhole if src.is_none() => {
+            let Some(speaker) = addr::select(env, dst, None) else { return first };
+            own(env, made, Some(speaker), dst, (oif, true), packet)
+        }
+        _ => first,
+    }
+}
+
+fn own<'a>(
+    env: Env<'a>,
+    made: Made,
+    src: Option<Ipv6Addr>,
+    dst: Ipv6Addr,
+    (oif, insists): (u32, bool),
+    packet: &[u8],
+) -> Route<'a> {
     let key = RuleKey {
-        src,
+        src: src.unwrap_or(Ipv6Addr::UNSPECIFIED),
         dst,
         iif: env.state.ifaces.iter().find(|i| i.kind == LinkKind::Loopback).map_or(1, |i| i.index),
         oif,
         tos: 0,
         mark: 0,
-        ipproto: crate::wire::proto::ICMPV6,
-        sport: 0,
-        dport: 0,
+        ipproto: made.ipproto,
+        sport: made.sport,
+        dport: made.dport,
     };
-    let strict = dst.is_multicast() || ip6::is_link_local(dst) || src.is_unspecified();
-    lookup(env, &Request { key, prefer: oif, strict: strict && oif != 0, packet })
+    lookup(env, &Request { key, prefer: oif, strict: insists && oif != 0, packet, flow: None })
 }

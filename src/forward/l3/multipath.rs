@@ -48,6 +48,16 @@ pub fn hash6(state: &State, packet: &[u8]) -> u32 {
     }
 }
 
+/// The same of a packet that was dissected early, because rules ask for ports: policy 0 then takes what was found of ICMPv6
+/// that is no error, with the label in host order. Linux: ip6_route_input, ip6_multipath_l3_keys.
+pub fn hash6_dissected(state: &State, flow: &Flow, packet: &[u8]) -> u32 {
+    let plain = state.sysctl.ip6.fib_multipath_hash_policy == 0 && flow.ip_proto == proto::ICMPV6;
+    let keys = addrs_of(flow).filter(|_| plain && quoted6(packet).is_none());
+    let Some(keys) = keys else { return hash6(state, packet) };
+    let label = flow.label.to_ne_bytes();
+    hash31(state.multipath_seed(), &FlowKeys { ip_proto: flow.ip_proto, label, ..keys })
+}
+
 /// 31-bit hash of an IPv4 packet. Linux: fib_multipath_hash.
 pub fn hash4(state: &State, packet: &[u8]) -> u32 {
     let seed = state.multipath_seed();
@@ -64,14 +74,20 @@ pub fn hash4(state: &State, packet: &[u8]) -> u32 {
 /// Policy 0: addresses, flow label and next header; of an ICMPv6 error those of the packet it quotes.
 /// Linux: ip6_multipath_l3_keys.
 fn layer3_v6(packet: &[u8]) -> FlowKeys {
-    let Ok((hdr, rest)) = Ip6Hdr::ref_from_prefix(packet) else {
+    let Ok((hdr, _)) = Ip6Hdr::ref_from_prefix(packet) else {
         return v6(Ipv6Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
     };
+    let key = quoted6(packet).unwrap_or(hdr);
+    FlowKeys { ip_proto: key.next_header, label: key.flow_label().to_be_bytes(), ..v6(key.src(), key.dst()) }
+}
+
+/// The header that an ICMPv6 error quotes, if nothing stands between the error and its IPv6 header.
+fn quoted6(packet: &[u8]) -> Option<&Ip6Hdr> {
+    let (hdr, rest) = Ip6Hdr::ref_from_prefix(packet).ok()?;
     let is_error = |kind: u8| matches!(kind, icmp::v6::DEST_UNREACH..=icmp::v6::PARAM_PROBLEM);
     let error = hdr.next_header == proto::ICMPV6 && rest.first().is_some_and(|&k| is_error(k));
-    let quoted = rest.get(icmp::IcmpHdr::LEN..).and_then(|q| Ip6Hdr::ref_from_prefix(q).ok());
-    let key = quoted.filter(|_| error).map_or(hdr, |(q, _)| q);
-    FlowKeys { ip_proto: key.next_header, label: key.flow_label().to_be_bytes(), ..v6(key.src(), key.dst()) }
+    let quoted = rest.get(icmp::IcmpHdr::LEN..).filter(|_| error)?;
+    Some(Ip6Hdr::ref_from_prefix(quoted).ok()?.0)
 }
 
 /// Policy 0: addresses; of an ICMP error those of the packet it quotes. Linux: ip_multipath_l3_keys.

@@ -1,0 +1,119 @@
+//! What frames have to know of a router: its links, its addresses, its neighbours, what its routes and rules look at.
+//! Works for any scenario, drawn or given. Called by `frames`.
+
+use crate::scenario::{Scenario, Value, default_mac};
+use crate::wire::eth::parse_mac;
+use crate::wire::ip6;
+use ipnet::{IpNet, Ipv6Net};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// A link that frames enter by.
+#[derive(Clone, Debug)]
+pub struct Way {
+    pub link: String,
+    pub mac: [u8; 6],
+    pub mtu: usize,
+    /// The addresses that the router has there.
+    pub own: Vec<Ipv6Addr>,
+    /// Whom it knows there.
+    pub near: Vec<Ipv6Addr>,
+}
+
+/// The router as a sender sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Site {
+    pub ways: Vec<Way>,
+    /// Prefixes that it knows routes to, or has rules for.
+    pub targets: Vec<Ipv6Net>,
+    /// Prefixes that lead back to a sender.
+    pub origins: Vec<Ipv6Net>,
+    /// Prefixes that are the router's own as a whole.
+    pub local: Vec<Ipv6Net>,
+    /// Lengths of packets at which something happens.
+    pub edges: Vec<usize>,
+    pub ports: Vec<u16>,
+    pub protocols: Vec<u8>,
+    pub classes: Vec<u8>,
+}
+
+impl Site {
+    pub fn new(s: &Scenario) -> Site {
+        let ways = s.link.iter().zip(2..).filter(|(l, _)| l.up != Some(false) && l.carrier != Some(false));
+        let ways = ways.map(|(link, next)| way(s, link, next)).collect();
+        let destinations = |gateways: bool| {
+            let lead = move |r: &&crate::scenario::Route| {
+                !gateways || r.via.is_some() || !r.nexthop.is_empty() || r.nhid.is_some()
+            };
+            s.route.iter().filter(lead).filter_map(|r| net(&r.dst)).collect::<Vec<_>>()
+        };
+        // The router would have to cut what it says to a sender behind so small an MTU.
+        let small =
+            s.route.iter().filter(|r| r.mtu.is_some_and(|mtu| mtu < 1280)).filter_map(|r| net(&r.dst));
+        let small: Vec<Ipv6Net> = small.collect();
+        let ours = s.route.iter().filter(|r| matches!(r.kind.as_deref(), Some("local" | "anycast")));
+        let local: Vec<Ipv6Net> = ours.filter_map(|r| net(&r.dst)).collect();
+        let apart = |o: &Ipv6Net| !small.iter().chain(&local).any(|net| net.contains(o));
+        let origins = destinations(true).into_iter().filter(apart);
+        let froms = s
+            .route
+            .iter()
+            .filter_map(|r| r.from.as_deref())
+            .chain(s.rule.iter().filter_map(|r| r.from.as_deref()));
+        let tos = s.rule.iter().filter_map(|r| r.to.as_deref());
+        let mut site = Site {
+            ways,
+            targets: destinations(false).into_iter().chain(tos.filter_map(net)).collect(),
+            origins: origins.chain(froms.filter_map(net)).collect(),
+            local: local.clone(),
+            ..Site::default()
+        };
+        site.numbers(s);
+        site
+    }
+
+    fn numbers(&mut self, s: &Scenario) {
+        let links = s.link.iter().map(|l| l.mtu.unwrap_or(1500));
+        let mtus = links.chain(s.route.iter().filter_map(|r| r.mtu)).chain([1280]);
+        self.edges = mtus.map(|mtu| mtu as usize).collect();
+        let number = |value: &Value| match value {
+            Value::Number(n) => u16::try_from(*n).ok(),
+            Value::Text(text) => text.split('-').next_back().and_then(|t| t.parse().ok()),
+        };
+        let ports = s.rule.iter().flat_map(|r| [&r.sport, &r.dport]).flatten();
+        self.ports = ports.filter_map(number).chain([53, 80, 1024, 2048]).collect();
+        let protocols = s.rule.iter().filter_map(|r| r.ipproto.as_ref()).filter_map(number);
+        self.protocols = protocols.filter_map(|p| u8::try_from(p).ok()).collect();
+        self.classes = s.rule.iter().filter_map(|r| r.tos).collect();
+    }
+
+    /// Whether the router takes packets for this address, or may.
+    pub fn is_local(&self, address: Ipv6Addr) -> bool {
+        address.is_multicast()
+            || self.ways.iter().any(|w| w.own.contains(&address))
+            || self.local.iter().any(|net| net.contains(&address))
+    }
+}
+
+fn net(text: &str) -> Option<Ipv6Net> {
+    match text {
+        "default" => Some(Ipv6Net::default()),
+        text => text.parse().ok().or_else(|| text.parse::<Ipv6Addr>().ok().map(Ipv6Net::from)),
+    }
+}
+
+fn way(s: &Scenario, link: &crate::scenario::Link, next: u32) -> Way {
+    let mac = link.mac.as_deref().and_then(|text| parse_mac(text).ok());
+    let mac = mac.unwrap_or(default_mac(link.index.unwrap_or(next)));
+    let nets = s.address.iter().filter(|a| a.dev == link.name).filter_map(|a| match a.prefix {
+        IpNet::V6(net) => Some(net),
+        IpNet::V4(_) => None,
+    });
+    // The subnet's first address is every router's. RFC 4291 2.6.1
+    let own = nets.flat_map(|net| [net.addr(), net.network()]);
+    let own = own.chain([ip6::link_local_from_mac(mac), Ipv6Addr::from_bits(0xfe80 << 112)]).collect();
+    let near = s.neighbour.iter().filter(|n| n.dev == link.name).filter_map(|n| match n.to {
+        IpAddr::V6(to) => Some(to),
+        IpAddr::V4(_) => None,
+    });
+    Way { link: link.name.clone(), mac, mtu: link.mtu.unwrap_or(1500) as usize, own, near: near.collect() }
+}

@@ -1,0 +1,93 @@
+//! What a run plays: for each box a router and the frames for exactly that router, all drawn by lot.
+//!
+//! Invariants: the seed and the box's number decide everything, on every machine; a scenario is one that the kernel
+//! accepts; no answer depends on the clock. For the last one the limiters are wide open: ICMPv6 errors are not limited at
+//! all, and no address is used so often that it would use up its share of redirects. Called by `run`.
+//!
+//! Each family has its own grammar: `ip6` draws routers and frames, `ip4` frames for one router.
+
+mod ip4;
+mod ip6;
+mod lot;
+
+use super::{Frame, Result};
+use crate::control::netlink::Family;
+use crate::scenario::{Scenario, Value};
+use ipnet::Ipv6Net;
+use lot::Lot;
+use std::path::Path;
+
+/// When the first frame comes: 2026-01-01.
+const START: u64 = 1_767_225_600_000_000_000;
+/// How long after one frame the next comes.
+const STEP: u64 = 20_000;
+/// Frames of a box, and of one in which packets wait for next hops that do not answer.
+const FRAMES: usize = 400;
+const FRAMES_SLOW: usize = 150;
+/// One in so many boxes is slow.
+const SLOW: u64 = 16;
+
+/// A box of a run.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    /// Its place in the run, from 0.
+    pub number: u64,
+    /// The router.
+    pub scenario: Scenario,
+    /// The frames, in order of time.
+    pub frames: Vec<Frame>,
+    /// Packets may wait here for next hops that do not answer.
+    pub slow: bool,
+}
+
+/// Draws box `number` with at most `limit` frames; of both families in turns unless one is named. A scenario that is
+/// given is taken as it is.
+///
+/// # Errors
+/// None; the text of the usual router is part of the program.
+pub fn draw(
+    seed: u64,
+    number: u64,
+    limit: usize,
+    family: Option<Family>,
+    given: Option<&Scenario>,
+) -> Result<Drawn> {
+    let turn = if number.is_multiple_of(2) { Family::V6 } else { Family::V4 };
+    let family = family.unwrap_or(turn);
+    let slow = family == Family::V6 && given.is_none() && number % SLOW == SLOW - 2;
+    let mut scenario = match (given, family) {
+        (Some(scenario), _) => scenario.clone(),
+        (None, Family::V4) => usual()?,
+        (None, Family::V6) => ip6::scenario(&mut Lot::new(seed, number, 1)),
+    };
+    super::lift_global_limit(&mut scenario);
+    let count = limit.min(if slow { FRAMES_SLOW } else { FRAMES });
+    let lot = Lot::new(seed, number, 2);
+    let mut frames = match family {
+        Family::V4 => ip4::frames(&scenario, count, lot),
+        Family::V6 => ip6::frames(&scenario, count, lot),
+    };
+    for (frame, place) in frames.iter_mut().zip(0..) {
+        frame.time = START + place * STEP;
+    }
+    Ok(Drawn { number, scenario, frames, slow })
+}
+
+/// The router for IPv4 frames: three links, routes of every kind.
+fn usual() -> Result<Scenario> {
+    Ok(Scenario::parse(include_str!("usual.toml"), Path::new("usual.toml"))?)
+}
+
+/// The first bits of an address as a prefix.
+fn net(bits: u128, len: usize) -> Ipv6Net {
+    let len = u8::try_from(len).unwrap_or(128).min(128);
+    Ipv6Net::new(bits.into(), len).unwrap_or_default().trunc()
+}
+
+/// Sets a sysctl of a scenario.
+fn set(scenario: &mut Scenario, name: impl Into<String>, value: i64) {
+    scenario.sysctl.insert(name.into(), Value::Number(value));
+}
+
+#[cfg(test)]
+mod tests;

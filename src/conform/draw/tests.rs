@@ -1,0 +1,50 @@
+use super::*;
+use crate::control::netlink::Family;
+use std::collections::BTreeMap;
+
+fn drawn(seed: u64, number: u64, family: Family) -> Drawn {
+    draw(seed, number, 1000, Some(family), None).unwrap()
+}
+
+#[test]
+fn seed_and_number_decide_everything() {
+    let same = |a: &Drawn, b: &Drawn| a.scenario == b.scenario && a.frames == b.frames;
+    for family in [Family::V4, Family::V6] {
+        assert!(same(&drawn(1, 3, family), &drawn(1, 3, family)));
+        assert!(!same(&drawn(1, 3, family), &drawn(2, 3, family)));
+        assert!(!same(&drawn(1, 3, family), &drawn(1, 4, family)));
+    }
+    let given = Scenario::default();
+    assert!(draw(1, 0, 10, None, Some(&given)).unwrap().frames.is_empty(), "no links, no frames");
+    let of = |number| draw(1, number, 10, None, None).unwrap().frames[0].bytes[12..14].to_vec();
+    assert_eq!((of(0), of(1)), (vec![0x86, 0xdd], vec![8, 0]), "both families in turns");
+}
+
+#[test]
+fn nobody_speaks_so_often_that_a_limiter_notices() {
+    for number in 0..20 {
+        let mut uses: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+        let drawn = drawn(7, number, Family::V6);
+        let own = |a: &[u8]| drawn.scenario.address.iter().any(|x| x.prefix.addr().to_string() == addr(a));
+        for frame in drawn.frames.iter().filter(|f| f.bytes.len() >= 54) {
+            *uses.entry(frame.bytes[22..38].to_vec()).or_default() += 1;
+        }
+        let most = uses.iter().filter(|(a, _)| !own(a) && a.iter().any(|b| *b != 0)).max_by_key(|(_, n)| **n);
+        assert!(most.is_none_or(|(_, n)| *n <= 5), "box {number}: {most:?}");
+    }
+}
+
+fn addr(bytes: &[u8]) -> String {
+    let octets: [u8; 16] = bytes.try_into().unwrap();
+    std::net::Ipv6Addr::from(octets).to_string()
+}
+
+#[test]
+fn every_box_can_be_loaded() {
+    for number in 0..200 {
+        let drawn = drawn(5, number, Family::V6);
+        let loaded = drawn.scenario.load(Path::new("drawn"), 1, 0);
+        assert!(loaded.is_ok(), "box {number}: {}", loaded.err().map_or_else(String::new, |e| e.to_string()));
+        assert!(drawn.frames.len() > 100, "box {number}");
+    }
+}

@@ -1,0 +1,261 @@
+//! A run: box after box is drawn, played by a kernel and by warren, and compared; one that differs is shrunk.
+//!
+//! Invariant: a box of a run can be played again from the seed and its number. Called by `warren conform`.
+
+use super::draw::{self, Drawn};
+use super::mib::Values;
+use super::shrink::shrink;
+use super::{ConformError, Differences, Frame, KernelBox, Outcome, Result, compare, userspace};
+use crate::control::netlink::Family;
+use crate::scenario::Scenario;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The mask for packets that waited: the kernel's timers end in no fixed order.
+const ORDER: &str = "order of answers after a wait";
+
+/// A kernel that refuses so many boxes is not one that they were drawn for.
+const REFUSED_MAX: usize = 1000;
+
+/// What a run is to play.
+#[derive(Debug)]
+pub struct Plan<'p> {
+    /// What all is drawn with.
+    pub seed: u64,
+    /// How many frames.
+    pub frames: usize,
+    /// The first box.
+    pub first: u64,
+    /// Frames of one family only.
+    pub family: Option<Family>,
+    /// One router for all, with its file.
+    pub scenario: Option<(PathBuf, Scenario)>,
+    /// Frames that are given; nothing is drawn then.
+    pub given: Option<Vec<Frame>>,
+    /// The kernel stands in for warren, too.
+    pub itself: bool,
+    /// Set when the run is to end early.
+    pub stop: &'p AtomicBool,
+}
+
+/// What a run found.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Boxes played.
+    pub boxes: u64,
+    /// Boxes that the kernel refused, with its reasons.
+    pub refused: Vec<String>,
+    /// Frames that went in.
+    pub frames: usize,
+    /// Frames that came out, on the side that sent more.
+    pub compared: usize,
+    /// What was not compared, by name.
+    pub masked: BTreeMap<&'static str, usize>,
+    /// How often each rule was applied.
+    pub rules: Values,
+    /// Boxes that differ.
+    pub differing: Vec<Differing>,
+}
+
+/// A box that differs, shrunk.
+#[derive(Clone, Debug)]
+pub struct Differing {
+    /// Its number in the run.
+    pub number: u64,
+    /// How both sides differ about it.
+    pub differences: Differences,
+    /// What warren's path says of the frames.
+    pub notes: Vec<String>,
+    /// The least router that differs.
+    pub scenario: Scenario,
+    /// The least frames.
+    pub frames: Vec<Frame>,
+}
+
+/// What came of one box.
+#[derive(Debug, Default)]
+struct Played {
+    expected: Outcome,
+    actual: Outcome,
+    differences: Differences,
+    masked: BTreeMap<&'static str, usize>,
+    rules: Values,
+}
+
+impl Plan<'_> {
+    /// Plays until as many frames as wanted went in, `boxes_max` boxes differ, or the run is stopped. `progress` is told
+    /// after each box how many frames went in.
+    ///
+    /// # Errors
+    /// What keeps the kernel's side from being built at all.
+    pub fn play(&self, boxes_max: usize, mut progress: impl FnMut(usize)) -> Result<Found> {
+        let mut found = Found::default();
+        let mut number = self.first;
+        while found.frames < self.frames && found.differing.len() < boxes_max && !self.stopped() {
+            let drawn = self.draw(number, self.frames - found.frames)?;
+            number += 1;
+            let played = match self.both(&drawn.scenario, &drawn.frames, drawn.slow) {
+                Ok(played) => played,
+                Err(ConformError::Netlink(why))
+                    if self.scenario.is_none() && found.refused.len() < REFUSED_MAX =>
+                {
+                    found.refused.push(format!("box {}: {why}", drawn.number));
+                    continue;
+                }
+                Err(other) => return Err(other),
+            };
+            found.add(&drawn, &played);
+            progress(found.frames);
+            if !played.differences.is_empty() {
+                let least = self.least(&drawn, &played)?;
+                found.differing.push(least);
+            }
+            if drawn.frames.is_empty() {
+                break; // A router without links has nothing to play.
+            }
+        }
+        Ok(found)
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn path(&self) -> &Path {
+        self.scenario.as_ref().map_or(Path::new("the drawn router"), |(path, _)| path)
+    }
+
+    fn draw(&self, number: u64, limit: usize) -> Result<Drawn> {
+        let given = self.scenario.as_ref().map(|(_, scenario)| scenario);
+        let limit = if self.given.is_some() { 0 } else { limit };
+        let mut drawn = draw::draw(self.seed, number, limit, self.family, given)?;
+        if let Some(frames) = &self.given {
+            (drawn.frames, drawn.slow) = (frames.clone(), false);
+        } else {
+            // Packets that wait take long; they have boxes of their own. A message of the router that waits in vain
+            // has the kernel complain to itself, which nobody else sees.
+            let all = std::mem::take(&mut drawn.frames);
+            drawn.frames = userspace::at_once(&drawn.scenario, self.path(), &all, drawn.slow).unwrap_or(all);
+        }
+        Ok(drawn)
+    }
+
+    /// Plays frames on both sides.
+    fn both(&self, scenario: &Scenario, frames: &[Frame], slow: bool) -> Result<Played> {
+        let mut played = Played::default();
+        (played.expected, played.masked) = kernel(scenario, frames)?;
+        let other =
+            if self.itself { self.kernel_again(scenario, frames) } else { self.warren(scenario, frames) };
+        match other {
+            Ok((actual, rules)) => (played.actual, played.rules) = (actual, rules),
+            Err(ConformError::Scenario(why)) => {
+                played.differences.refused = Some(why.to_string());
+                return Ok(played);
+            }
+            Err(other) => return Err(other),
+        }
+        if slow {
+            let unordered = played.expected.frames.clone();
+            for outcome in [&mut played.expected, &mut played.actual] {
+                outcome.frames.sort_by(|a, b| (&a.link, &a.bytes).cmp(&(&b.link, &b.bytes)));
+            }
+            let moved = unordered.iter().zip(&played.expected.frames).filter(|(a, b)| a != b).count();
+            played.masked.insert(ORDER, moved);
+        }
+        played.differences = compare(scenario, &played.expected, &played.actual);
+        for (name, count) in &played.differences.masked {
+            *played.masked.entry(name).or_insert(0) += count;
+        }
+        Ok(played)
+    }
+
+    fn kernel_again(&self, scenario: &Scenario, frames: &[Frame]) -> Result<(Outcome, Values)> {
+        Ok((kernel(scenario, frames)?.0, Values::new()))
+    }
+
+    /// Both paths of warren; what the full path alone does has to be the same.
+    fn warren(&self, scenario: &Scenario, frames: &[Frame]) -> Result<(Outcome, Values)> {
+        let (fast, _) = userspace::play(scenario, self.path(), frames, false)?;
+        let (full, rules) = userspace::rules(scenario, self.path(), frames)?;
+        // The kernel judges the full path where the two differ: so the difference shows.
+        Ok((if fast == full { fast } else { full }, rules))
+    }
+
+    /// The least frames and the least router of a box that differ.
+    fn least(&self, drawn: &Drawn, played: &Played) -> Result<Differing> {
+        let mut differs = |scenario: &Scenario, frames: &[Frame]| {
+            // Where packets are made to wait, it is another question.
+            let kept = || userspace::at_once(scenario, self.path(), frames, drawn.slow);
+            let waits = || kept().is_ok_and(|kept| kept.len() < frames.len());
+            let again = || self.both(scenario, frames, drawn.slow);
+            !self.stopped()
+                && !waits()
+                && again().is_ok_and(|now| now.differences.is_part_of(&played.differences))
+        };
+        let suspects = suspects(drawn, played);
+        let (scenario, frames) = shrink(&drawn.scenario, &drawn.frames, &suspects, &mut differs);
+        let again = self.both(&scenario, &frames, drawn.slow)?.differences;
+        // A difference that does not come again is shown as it was.
+        let differences = if again.is_empty() { played.differences.clone() } else { again };
+        let notes = userspace::notes(&scenario, self.path(), &frames).unwrap_or_default();
+        Ok(Differing { number: drawn.number, differences, notes, scenario, frames })
+    }
+}
+
+/// Plays frames in a kernel.
+fn kernel(scenario: &Scenario, frames: &[Frame]) -> Result<(Outcome, BTreeMap<&'static str, usize>)> {
+    KernelBox::build(&format!("warren-conform-{}", std::process::id()), scenario)?.play(frames)
+}
+
+/// The frames that went in when the first difference came out.
+fn suspects(drawn: &Drawn, played: &Played) -> Vec<Frame> {
+    let mut left = played.expected.frames.iter();
+    let mut right = played.actual.frames.iter();
+    let mut times = Vec::new();
+    loop {
+        match (left.next(), right.next()) {
+            (Some(a), Some(b)) if a.link == b.link && a.bytes == b.bytes => {}
+            (None, None) => break,
+            (a, b) => {
+                times.extend(a.into_iter().chain(b).map(|f| f.time));
+                if times.len() > 8 {
+                    break;
+                }
+            }
+        }
+    }
+    times.sort_unstable();
+    times.dedup();
+    drawn.frames.iter().filter(|f| times.contains(&f.time)).take(4).cloned().collect()
+}
+
+impl Found {
+    fn add(&mut self, drawn: &Drawn, played: &Played) {
+        self.boxes += 1;
+        self.frames += drawn.frames.len();
+        self.compared += played.expected.frames.len().max(played.actual.frames.len());
+        for (name, count) in &played.masked {
+            *self.masked.entry(name).or_insert(0) += count;
+        }
+        for (name, count) in &played.rules {
+            *self.rules.entry(name.clone()).or_insert(0) += count;
+        }
+    }
+}
+
+impl fmt::Display for Differing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "box {} differs:", self.number)?;
+        write!(f, "{}", self.differences)?;
+        for frame in &self.frames {
+            writeln!(f, "frame into {}: {}", frame.link, super::decode::frame(&frame.bytes))?;
+        }
+        for note in &self.notes {
+            writeln!(f, "  warren: {note}")?;
+        }
+        let text = toml::to_string(&self.scenario).unwrap_or_default();
+        writeln!(f, "in this router:\n{text}")
+    }
+}

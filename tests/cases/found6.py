@@ -1,0 +1,87 @@
+"""IPv6 forwarding where rules, options and next hops meet: small routers that drawn boxes shrank to."""
+
+from box import Case, finish, neighbour, route, router, table, udp
+from scapy.all import ICMPv6EchoRequest, Raw
+
+
+def ioam(kind, *trace):
+    """A hop-by-hop header with an IOAM option at its right place."""
+    body = bytes([1, 0, 0x31, 2 + len(trace), 0, kind, *trace])
+    pad = -(len(body) + 2) % 8
+    body += bytes([0x1E, pad - 2] + [0] * (pad - 2)) if pad > 1 else bytes(pad)
+    return bytes([17, (len(body) + 2) // 8 - 1]) + body
+
+
+case = Case("ip6-hbh-ioam-on", "Where IOAM is on, a trace must be as long as it says and its fields fit its node length.", router(sysctl={"net.ipv6.conf.p0.ioam6_enabled": 1}))
+for kind, trace in (
+    (0, (0, 123, 2 << 3, 0, 0xC0, 0, 0, 0)),
+    (0, (0, 123, 1 << 3, 0, 0xC0, 0, 0, 0)),
+    (0, (0, 123, 2 << 3, 1, 0xC0, 0, 0, 0)),
+    (0, (0, 123, 2 << 3, 1, 0xC0, 0, 0, 0, 9, 9, 9, 9)),
+    (0, (0, 123, 2 << 3, 0, 0, 0x80, 0, 0)),
+    (0, (0, 123, 2 << 3)),
+    (1, ()),
+    (2, (1, 2, 3, 4)),
+):
+    case.ip6(ioam(kind, *trace) + bytes(udp()), nh=0)
+case.ip6(bytes([17, 0, 1, 0, 0x31, 1, 0, 0]) + bytes(udp()), nh=0)
+
+case = Case("ip6-error-anycast", "An error about a packet to the routers of a subnet comes from their common address.")
+for dst in ("2001:db8:1::", "2001:db8:2::"):
+    case.ip6(bytes([17, 0, 0x9E, 4, 0, 0, 0, 0]) + bytes(udp()), nh=0, dst=dst)
+    case.ip6(Raw(bytes(8)), nh=253, dst=dst)
+    case.ip6(bytes([17, 0, 0x9E, 4, 0, 0, 0, 0]) + bytes(udp()), nh=0, dst=dst, mac="33:33:00:00:00:01")
+
+reject = route("2001:db8:e0::/32", type_="unreachable", table=100) + route("2001:db8:a2::/48", via="2001:db8:1::1", dev="p0", table=100)
+rule = table("rule", pref=10, family=6, table=100, suppress_prefixlen=48)
+case = Case("ip6-suppressed", "A rule that suppresses short prefixes does not suppress the error of a route that rejects.", router(reject, rule))
+case.ip6()
+case.ip6(dst="2001:db8:ffff::1")
+case.ip6(dst="2001:db8:a1::9")
+
+twins = table("address", dev="p0", prefix="fe80::fe/64") + neighbour("p0", "2001:db8:1::5") + neighbour("p1", "2001:db8:2::5")
+case = Case("ip6-redirect-source", "A redirect comes from the oldest link-local address, and goes to any host on a link.", router(twins))
+case.ip6(src="2001:db8:1::5", dst="2001:db8:1::1")
+case.ip6(src="2001:db8:2::5", dst="2001:db8:1::1")
+
+by_type = "".join(table("rule", pref=10 + n, family=6, dport=str(port), table=100) for n, port in enumerate((0x300, 0x104, 0x8100, 1000)))
+away = route("2001:db8:a1::/48", via="2001:db8:2::1", dev="p1", table=100)
+case = Case("ip6-rule-icmp-type", "To a rule that asks for ports, type and code of the router's own message are its destination port.", router(by_type, away))
+case.ip6(hlim=1)
+case.ip6(dst="2001:db8:ffff::1")
+case.ip6(dst="2001:db8:1::fe")
+case.ip6(ICMPv6EchoRequest(data=bytes(8)), dst="2001:db8:1::fe")
+
+down = finish(
+    router(links=2).replace('name = "p1"', 'name = "p1"\ncarrier = false', 1).split("\n[sysctl]")[0]
+    + route("2001:db8::/36", via="2001:db8:1::1", dev="p0"),
+    {"net.ipv6.conf.p1.ignore_routes_with_linkdown": 1},
+)
+case = Case("ip6-linkdown-ignored", "A route over a link without carrier is passed over where that is asked for.", down)
+case.ip6()
+case.ip6(dst="2001:db8:2::9")
+
+ports = table("rule", pref=10, family=6, ipproto=17, dport="9", action="prohibit")
+ways = route("2001:db8:b0::/48", nexthop=[{"via": "2001:db8:1::1", "dev": "p0"}, {"via": "2001:db8:2::1", "dev": "p1"}])
+seed = {"net.ipv4.fib_multipath_hash_seed": 7}
+case = Case("ip6-multipath-dissected", "Where rules ask for ports, an echo behind other headers is hashed by what was found of it, its label in host order.", router(ports, ways, sysctl=seed))
+for n in range(12):
+    fields = {"dst": f"2001:db8:b0::{n + 1:x}", "fl": 0x11111 * n, "dev": "p1"}
+    case.ip6(ICMPv6EchoRequest(data=bytes(8)), **fields)
+    case.ip6(bytes([58, 0, 0x1E, 4, 0, 0, 0, 0, 128, 0, 0, 0, 0, 0, 0, 0]), nh=60, **fields)
+    case.ip6(bytes([17, 0, 0x1E, 4, 0, 0, 0, 0]) + bytes(udp()), nh=60, **fields)
+
+hole = table("nexthop", id=50, family=6, blackhole=True) + route("fe80::8000:0:0:0/100", nhid=50)
+case = Case("ip6-blackhole-nexthop", "A blackhole nexthop ends the search also where an interface is insisted on.", router(hole))
+case.ip6(dst="fe80::8000:0:1:2", hlim=1)
+
+wish = route("2001:db8:c0::/44", via="2001:db8:1::1", dev="p0", src="2001:db8:2::fe")
+wish += route("2001:db8:c0::/48", via="2001:db8:2::1", dev="p1", from_="2001:db8:2::/64")
+case = Case("ip6-wished-source", "A preferred source speaks, but the way back is that of no source.", router(wish))
+case.ip6(src="2001:db8:c0::1", hlim=1)
+
+narrow = route("2001:db8:b1::/48", via="2001:db8:2::1", dev="p1", mtu=1300)
+case = Case("ip6-route-mtu-headers", "No one is told of a route's MTU by a packet whose headers run past its end.", router(narrow))
+case.ip6(bytes([17, 255]) + bytes(1400), nh=60, dst="2001:db8:b1::1")
+case.ip6(bytes([17, 0, 1, 4, 0, 0, 0, 0]) + bytes(1400), nh=60, dst="2001:db8:b1::1")
+case.ip6(bytes([17, 255]) + bytes(1400), nh=43, dst="2001:db8:b1::1")

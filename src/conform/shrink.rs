@@ -124,7 +124,7 @@ mod tests {
         let mut fault = |s: &Scenario, frames: &[Frame]| {
             tries += 1;
             let locked = s.route.iter().any(|r| r.mtu_lock == Some(true) && r.mtu.is_some());
-            let policy = s.sysctl.get("net.ipv6.fib_multipath_hash_policy").is_some();
+            let policy = s.sysctl.contains_key("net.ipv6.fib_multipath_hash_policy");
             let seven = frames.iter().position(|f| f.bytes == [7]);
             locked && policy && seven.is_some_and(|at| frames.iter().skip(at).any(|f| f.bytes == [60]))
         };

@@ -9,7 +9,7 @@ use super::{exthdrs, ndisc};
 use crate::drop::DropReason as D;
 use crate::forward::act::{Act, Quote};
 use crate::forward::decision::ReplyKind;
-use crate::forward::ip6::route::{self as ip6_route, Made};
+use crate::forward::ip6::own::{self, Made};
 use crate::forward::ip6::{addr, icmp};
 use crate::forward::l3::limit::jiffies;
 use crate::forward::observe::Observer;
@@ -103,7 +103,7 @@ fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
     let made = Made { ipproto: packet.hdr.next_header, sport: 0, dport: 0 };
     let onward = || {
         let (src, bytes) = (Some(packet.hdr.src()), packet.local.bytes);
-        ip6_route::output(env, made, src, dst, iif.index, bytes).oif(env)
+        own::output(env, made, src, dst, iif.index, bytes).oif(env)
     };
     link.or_else(onward).map_or(iif.slot, |i| i.slot)
 }

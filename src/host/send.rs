@@ -5,7 +5,8 @@ use crate::forward::act::Act;
 use crate::forward::ctx;
 use crate::forward::ip4::fragment::{self, Way};
 use crate::forward::ip4::{self, route::Route as Route4};
-use crate::forward::ip6::{self, addr, route::Kind, route::Made, route::Route as Route6};
+use crate::forward::ip6::own::{self, Made};
+use crate::forward::ip6::{addr, route::Kind, route::Route as Route6};
 use crate::forward::observe::Observer;
 use crate::iface::Iface;
 use crate::stats::Mib;
@@ -56,7 +57,7 @@ pub fn route6<'a, O>(
     dst: Ipv6Addr,
     oif: u32,
 ) -> Option<(Route6<'a>, &'a Iface)> {
-    let route = ip6::route::output_from(act.env, made, src, dst, oif, local.bytes);
+    let route = own::output_from(act.env, made, src, dst, oif, local.bytes);
     if route.kind == Kind::NoRoute && route.path.is_none() {
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
     }

@@ -1,3 +1,5 @@
+//! What is drawn is fixed by seed and number, can be loaded, and stays within the limits. Invariant: see `draw`.
+
 use super::*;
 use crate::control::netlink::Family;
 use std::collections::BTreeMap;

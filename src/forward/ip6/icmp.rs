@@ -6,7 +6,8 @@ use super::super::decision::ReplyKind;
 use super::super::l3::limit::{Allowance, jiffies};
 use super::super::observe::Observer;
 use super::addr;
-use super::route::{self, Kind, Made};
+use super::own::{self, Made};
+use super::route::{self, Kind};
 use crate::frame::PktType;
 use crate::iface::{Iface, LinkKind};
 use crate::stats::Mib;
@@ -86,7 +87,7 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
     let oif = if ip6::is_link_local(peer) { quote.iif.index } else { 0 };
     let made = Made::icmp(kind_byte, code);
     let src = source(env, quote, offender.dst(), peer);
-    let back = route::output_from(env, made, src, peer, oif, quote.bytes);
+    let back = own::output_from(env, made, src, peer, oif, quote.bytes);
     let out = back.oif(env);
     if limited && !may_send(act, &back, out, peer, now) {
         return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: {:?} limit", Allowance::Host));
@@ -153,7 +154,7 @@ fn source(env: Env<'_>, quote: &Quote<'_, '_>, spoken_to: Ipv6Addr, peer: Ipv6Ad
         return Some(spoken_to);
     }
     // That lookup knows neither the interface nor the message yet.
-    let wishes = route::output(env, Made::icmp(0, 0), None, peer, 0, quote.bytes)
+    let wishes = own::output(env, Made::icmp(0, 0), None, peer, 0, quote.bytes)
         .path
         .is_some_and(|p| p.prefsrc.is_some());
     if wishes { None } else { addr::select(env, peer, Some(quote.iif)) }
@@ -174,7 +175,7 @@ fn look_again<O: Observer>(act: &Act<'_, '_, O>, quote: &Quote<'_, '_>, offender
         }
     };
     let again =
-        route::output_from(act.env, made, Some(offender.dst()), offender.src(), quote.iif.index, quote.bytes);
+        own::output_from(act.env, made, Some(offender.dst()), offender.src(), quote.iif.index, quote.bytes);
     if again.kind == Kind::NoRoute && again.path.is_none() {
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
     }

@@ -8,6 +8,7 @@ pub mod icmp;
 mod mcast;
 pub mod ndisc;
 pub mod output;
+pub mod own;
 mod rcv;
 pub mod route;
 #[cfg(test)]

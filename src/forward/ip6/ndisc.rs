@@ -4,7 +4,8 @@
 use super::super::act::{Act, Quote};
 use super::super::l3::limit::{HZ, jiffies};
 use super::super::observe::Observer;
-use super::route::{self, Kind, Made};
+use super::own::{self, Made};
+use super::route::Kind;
 use super::{icmp, multicast_mac};
 use crate::iface::Iface;
 use crate::wire::icmp::v6;
@@ -39,7 +40,7 @@ fn prepare<'a, O: Observer>(
         return Err("the better hop has no link-local address");
     }
     let back =
-        route::output(env, Made::icmp(v6::REDIRECT, 0), Some(src), hdr.src(), quote.iif.index, quote.bytes);
+        own::output(env, Made::icmp(v6::REDIRECT, 0), Some(src), hdr.src(), quote.iif.index, quote.bytes);
     // On any link: the kernel does not ask whether it is the one that the packet came from.
     let on_link = back.kind == Kind::Unicast && back.member.is_some_and(|m| m.via.is_none());
     let out = back.oif(env).filter(|_| on_link).ok_or("the source is not on the link")?;

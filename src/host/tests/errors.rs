@@ -125,7 +125,7 @@ type Error = (u8, u8, u8);
 
 #[test]
 fn extension_headers() {
-    let cases: [(u8, [u8; 8], D, Option<Error>); 8] = [
+    let cases: [(u8, [u8; 8], D, Option<Error>); 9] = [
         (43, [59, 0, 0, 1, 0, 0, 0, 0], D::V6RoutingType, Some((4, 0, 42))),
         (43, [59, 0, 4, 1, 0, 0, 0, 0], D::V6SegmentRoutingOff, None),
         (43, [59, 3, 0, 0, 0, 0, 0, 0], D::V6RoutingShort, None),
@@ -133,7 +133,8 @@ fn extension_headers() {
         (60, [59, 0, 0x41, 4, 0, 0, 0, 0], D::V6OptionDiscard, None),
         (60, [59, 0, 1, 9, 0, 0, 0, 0], D::V6OptionShort, None),
         (60, [59, 9, 1, 4, 0, 0, 0, 0], D::V6DestoptsShort, None),
-        (44, [17, 0, 0, 1, 0, 0, 0, 1], D::V6HostFragment, None),
+        (44, [17, 0, 0, 1, 0, 0, 0, 1], D::V6FragmentForm, Some((4, 3, 0))),
+        (44, [17, 0, 0, 8, 0, 0, 0, 1], D::V6HostFragment, None),
     ];
     for (next, data, reason, expect) in cases {
         let mut lab = lab();

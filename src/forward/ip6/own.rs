@@ -1,0 +1,90 @@
+//! The routes of packets that this router makes itself: errors, redirects, answers of the host.
+//! Linux: ip6_route_output_flags_noref, ip6_dst_lookup_tail. Called by `icmp`, `ndisc` and `host`.
+
+use super::super::ctx::Env;
+use super::addr;
+use super::route::{Kind, Request, Route, lookup};
+use crate::iface::LinkKind;
+use crate::wire::{ip6, proto};
+use std::net::Ipv6Addr;
+use warren_fib::RuleKey;
+
+/// What rules see of a packet that this router makes itself besides its addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Made {
+    /// Protocol.
+    pub ipproto: u8,
+    /// Ports.
+    pub sport: u16,
+    /// Of ICMPv6, type and code stand in the place of this one. Linux: flowi_uli.
+    pub dport: u16,
+}
+
+impl Made {
+    /// A TCP segment.
+    pub fn tcp(sport: u16, dport: u16) -> Made {
+        Made { ipproto: proto::TCP, sport, dport }
+    }
+
+    /// An ICMPv6 message of this type and code.
+    pub fn icmp(kind: u8, code: u8) -> Made {
+        Made { ipproto: proto::ICMPV6, sport: 0, dport: u16::from_be_bytes([kind, code]) }
+    }
+}
+
+/// The route of a packet that this router makes itself. An interface is insisted on where the addresses do not say which
+/// one is meant: by a destination of link scope, or without a source. Linux: ip6_route_output_flags_noref.
+pub fn output<'a>(
+    env: Env<'a>,
+    made: Made,
+    src: Option<Ipv6Addr>,
+    dst: Ipv6Addr,
+    oif: u32,
+    packet: &[u8],
+) -> Route<'a> {
+    let insists = dst.is_multicast() || ip6::is_link_local(dst) || src.is_none();
+    own(env, made, src, dst, (oif, insists), packet)
+}
+
+/// The same where a source is chosen on the way: without a route from nowhere there may be one from the address that
+/// would speak. Linux: ip6_dst_lookup_tail.
+pub fn output_from<'a>(
+    env: Env<'a>,
+    made: Made,
+    src: Option<Ipv6Addr>,
+    dst: Ipv6Addr,
+    oif: u32,
+    packet: &[u8],
+) -> Route<'a> {
+    let src = src.filter(|src| !src.is_unspecified());
+    let first = output(env, made, src, dst, oif, packet);
+    match first.kind {
+        Kind::NoRoute | Kind::Prohibit | Kind::Blackhole if src.is_none() => {
+            let Some(speaker) = addr::select(env, dst, None) else { return first };
+            own(env, made, Some(speaker), dst, (oif, true), packet)
+        }
+        _ => first,
+    }
+}
+
+fn own<'a>(
+    env: Env<'a>,
+    made: Made,
+    src: Option<Ipv6Addr>,
+    dst: Ipv6Addr,
+    (oif, insists): (u32, bool),
+    packet: &[u8],
+) -> Route<'a> {
+    let key = RuleKey {
+        src: src.unwrap_or(Ipv6Addr::UNSPECIFIED),
+        dst,
+        iif: env.state.ifaces.iter().find(|i| i.kind == LinkKind::Loopback).map_or(1, |i| i.index),
+        oif,
+        tos: 0,
+        mark: 0,
+        ipproto: made.ipproto,
+        sport: made.sport,
+        dport: made.dport,
+    };
+    lookup(env, &Request { key, prefer: oif, strict: insists && oif != 0, packet, flow: None })
+}

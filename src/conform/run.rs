@@ -19,6 +19,9 @@ const ORDER: &str = "order of answers after a wait";
 /// A kernel that refuses so many boxes is not one that they were drawn for.
 const REFUSED_MAX: usize = 1000;
 
+/// Boxes without frames in a row, at which a run ends.
+const EMPTY_MAX: usize = 20;
+
 /// What a run is to play.
 #[derive(Debug)]
 pub struct Plan<'p> {
@@ -92,7 +95,7 @@ impl Plan<'_> {
     /// What keeps the kernel's side from being built at all.
     pub fn play(&self, boxes_max: usize, mut progress: impl FnMut(usize)) -> Result<Found> {
         let mut found = Found::default();
-        let mut number = self.first;
+        let (mut number, mut empty) = (self.first, 0);
         while found.frames < self.frames && found.differing.len() < boxes_max && !self.stopped() {
             let drawn = self.draw(number, self.frames - found.frames)?;
             number += 1;
@@ -112,8 +115,10 @@ impl Plan<'_> {
                 let least = self.least(&drawn, &played)?;
                 found.differing.push(least);
             }
-            if drawn.frames.is_empty() {
-                break; // A router without links has nothing to play.
+            // A router that nothing can be sent through, as one without links, ends the run.
+            empty = if drawn.frames.is_empty() { empty + 1 } else { 0 };
+            if empty == EMPTY_MAX {
+                break;
             }
         }
         Ok(found)

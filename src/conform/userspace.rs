@@ -49,13 +49,15 @@ pub fn notes(scenario: &Scenario, path: &Path, frames: &[Frame]) -> Result<Vec<S
     Ok(notes.0)
 }
 
-/// Whether a frame is to be sent on as soon as its next hop is known.
+/// Whether a frame is to be sent on as soon as its next hop is known, which nobody asks for on a link without carrier.
 #[derive(Default)]
 struct Waits(bool);
 
 impl Observer for Waits {
     fn decided(&mut self, decision: &Decision<'_>) {
-        self.0 |= matches!(decision.verdict, Verdict::Hold(..) | Verdict::HoldFragments(..));
+        if let Verdict::Hold(wait, _) | Verdict::HoldFragments(wait, ..) = &decision.verdict {
+            self.0 |= wait.oif.carrier;
+        }
     }
 }
 

@@ -85,3 +85,9 @@ case = Case("ip6-route-mtu-headers", "No one is told of a route's MTU by a packe
 case.ip6(bytes([17, 255]) + bytes(1400), nh=60, dst="2001:db8:b1::1")
 case.ip6(bytes([17, 0, 1, 4, 0, 0, 0, 0]) + bytes(1400), nh=60, dst="2001:db8:b1::1")
 case.ip6(bytes([17, 255]) + bytes(1400), nh=43, dst="2001:db8:b1::1")
+
+proxied = table("neighbour", dev="p0", to="fe80::9999:2", proxy=True)
+case = Case("ip6-proxy-link-local", "A proxied link-local address is told to be unreachable, unless the headers end in nothing.", router(proxied, sysctl={"net.ipv6.conf.all.proxy_ndp": 1}))
+case.ip6(dst="fe80::9999:2")
+case.ip6(b"", nh=59, dst="fe80::9999:2", hlim=1)
+case.ip6(bytes([17, 9]), nh=60, dst="fe80::9999:2", hlim=1)

@@ -70,9 +70,9 @@ fn forward_mtu(route: &Route<'_>, device: i64) -> u32 {
 /// Whether the host answers for a proxied address itself. RFC 4389 4.1; Linux: ip6_forward_proxy_check.
 fn proxy<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &Packet<'_>) -> Result<bool, D> {
     let after = ip6::skip_ext(packet.bytes, ip6::Ip6Hdr::LEN, packet.hdr.next_header);
-    if let Some((at, proto::ICMPV6, _)) = after
-        && packet.bytes.get(at).is_some_and(|&kind| v6::is_ndisc(kind))
-    {
+    // A packet whose headers cannot be passed over is sent on like any other.
+    let Some((at, kind, _)) = after else { return Ok(false) };
+    if kind == proto::ICMPV6 && packet.bytes.get(at).is_some_and(|&kind| v6::is_ndisc(kind)) {
         return Ok(true);
     }
     let link_local = ip6::is_link_local(packet.hdr.dst());

@@ -138,13 +138,19 @@ impl Maker<'_> {
         self.objects.push(50);
         for id in (100..).step_by(10).take(1 + self.lot.below(3)) {
             let mut group: Vec<GroupMember> = Vec::new();
+            let resilient = self.lot.chance(35);
+            let lost = s.nexthop.len();
             for member in id + 1..=id + 1 + self.lot.below(4) as u32 {
                 if self.nexthop(s, member, true) {
                     let weight = Some(self.lot.one(&[1, 1, 2, 3, 50, 255]));
                     group.push(GroupMember { id: member, weight });
                 }
             }
-            let resilient = self.lot.chance(35);
+            // How a kernel gives away the buckets of a member that it loses is not drawn.
+            let works = |dev: &Option<String>| {
+                s.link.iter().any(|l| Some(&l.name) == dev.as_ref() && l.up.is_none() && l.carrier.is_none())
+            };
+            let resilient = resilient && s.nexthop.iter().skip(lost).all(|n| works(&n.dev));
             let kind = resilient.then(|| "resilient".to_owned());
             let buckets = resilient.then(|| self.lot.one(&[4, 5, 8, 32, 128]));
             if !group.is_empty() {

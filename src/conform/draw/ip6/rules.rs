@@ -25,7 +25,8 @@ fn rule(lot: &mut Lot, s: &Scenario, pools: &Pools) -> Rule {
     let links: Vec<String> = s.link.iter().map(|l| l.name.clone()).collect();
     let mut rule = Rule { pref: lot.one(&PREFS), family: Some(6), ..Rule::default() };
     rule.from = lot.chance(35).then(|| pools.from(lot).to_string());
-    rule.to = lot.chance(35).then(|| pools.to(lot).to_string());
+    // All destinations are none to the kernel.
+    rule.to = lot.chance(35).then(|| pools.to(lot)).filter(|to| to.prefix_len() > 0).map(|to| to.to_string());
     rule.iif = if lot.chance(20) { lot.pick(&links) } else { None };
     rule.oif = if lot.chance(5) { lot.pick(&links) } else { None };
     rule.tos = lot.maybe(15, &[4, 8, 0x10, 0x20, 0xb8]);

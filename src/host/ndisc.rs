@@ -8,7 +8,7 @@ use crate::drop::DropReason as D;
 use crate::forward::act::Act;
 use crate::forward::ctx::Env;
 use crate::forward::ip6::{addr, icmp};
-use crate::forward::observe::Observer;
+use crate::forward::observe::{Observer, Rule};
 use crate::iface::Iface;
 use crate::stats::Mib;
 use crate::wire::eth;
@@ -22,6 +22,10 @@ use smoltcp::wire::{
 use std::net::{IpAddr, Ipv6Addr};
 use warren_fib::{Nud, RouteType, TABLE_LOCAL};
 use zerocopy::{FromBytes, IntoBytes};
+
+const NO_ADDRESS: Rule = Rule::new("no advertisement: no address to speak from", "6724 5", "ndisc_send_na");
+const ADVERTISED: Rule = Rule::new("neighbour advertisement", "4861 7.2.4", "ndisc_send_na");
+const SOLICITED: Rule = Rule::new("neighbour solicitation", "4861 7.2.2", "ndisc_solicit");
 
 /// All nodes of the link.
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -168,7 +172,7 @@ fn advertise<O: Observer>(
     let own = oif.addrs6.iter().any(|a| a.addr == target && !a.tentative);
     let src = if own { Some(target) } else { addr::select(act.env, dst, Some(oif)) };
     let Some(src) = src else {
-        return act.unsent(format_args!("no advertisement: no address to speak from"));
+        return act.unsent(NO_ADDRESS, format_args!("for {target}"));
     };
     let lladdr = with_lladdr.then(|| EthernetAddress(oif.mac).into());
     let message = NdiscRepr::NeighborAdvert { flags, target_addr: target, lladdr };
@@ -212,6 +216,7 @@ fn send<O: Observer>(
         act.stats.mib(Mib::Ip6OutMcastPkts, Some(oif.slot), 1);
         act.stats.mib(Mib::Ip6OutMcastOctets, Some(oif.slot), len as u64);
     }
-    act.reply_made(format_args!("ICMPv6 {kind}/0 from {src} to {dst} by {}", oif.name));
+    let rule = if kind == v6::NEIGHBOUR_ADVERT { ADVERTISED } else { SOLICITED };
+    act.reply_made(rule, format_args!("from {src} to {dst} by {}", oif.name));
     act.send_made(oif, IpAddr::V6(dst), to, place, oif);
 }

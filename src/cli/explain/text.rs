@@ -3,6 +3,7 @@
 use super::notes::{Note, Notes, TRUNCATED};
 use super::{Sent, Story, describe};
 use crate::cli::counters::Counters;
+use crate::forward::observe::Rule;
 use std::fmt::{Error, Write};
 
 const BOLD: &str = "1";
@@ -48,8 +49,13 @@ pub fn tell(story: &Story<'_>, colour: bool) -> Result<String, Error> {
         steps(&mut out, &story.notes)?;
     }
     out.title("decision");
-    let decision = story.notes.decision.as_ref().map_or(TRUNCATED, |(_, text)| text);
-    out.line(&format!("  {decision}"));
+    match &story.notes.decision {
+        Some(decided) => {
+            let source = out.paint(DIM, &source(&decided.rule));
+            out.line(&format!("  {} ({source})", decided.text));
+        }
+        None => out.line(&format!("  {TRUNCATED}")),
+    }
     for (sent, place) in story.sent.iter().zip(1..) {
         // Messages to the sender go out before the packet itself.
         let same = story.notes.forwarded && place == story.sent.len();
@@ -77,10 +83,8 @@ fn steps(out: &mut Out, notes: &Notes) -> Result<(), Error> {
                 let mark = if *ok { out.paint(GREEN, "passed") } else { out.paint(RED, "FAILED") };
                 (mark, info.rfc, format!("{}: {}", info.name, info.text))
             }
-            Note::Step { what, found, rfc, .. } => {
-                ("->    ".to_owned(), rfc.trim_start_matches("RFC "), format!("{what}: {found}"))
-            }
-            Note::Reply(text) => ("reply ".to_owned(), "", text.clone()),
+            Note::Step(rule, found) => ("->    ".to_owned(), rule.rfc, format!("{}: {found}", rule.name)),
+            Note::Reply(rule, found) => ("reply ".to_owned(), rule.rfc, format!("{}: {found}", rule.name)),
         };
         let rfc = if rfc.is_empty() { String::new() } else { format!("RFC {rfc}") };
         let source = out.paint(DIM, &format!("{:<width$}  {rfc:<16}", function(note)));
@@ -90,11 +94,19 @@ fn steps(out: &mut Out, notes: &Notes) -> Result<(), Error> {
     Ok(())
 }
 
+/// On whose word a rule stands.
+fn source(rule: &Rule) -> String {
+    if rule.rfc.is_empty() {
+        rule.function.to_owned()
+    } else {
+        format!("{}, RFC {}", rule.function, rule.rfc)
+    }
+}
+
 fn function(note: &Note) -> &'static str {
     match note {
         Note::Check { reason, .. } => reason.info().function,
-        Note::Step { function, .. } => function,
-        Note::Reply(_) => "",
+        Note::Step(rule, _) | Note::Reply(rule, _) => rule.function,
     }
 }
 

@@ -30,6 +30,7 @@ pub fn hop_by_hop<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &mut Packet<'_>)
         let left = header.get(at..).unwrap_or_default();
         at += walk.option(cx, packet, kind, Ip6Hdr::LEN + at, left)?;
     }
+    cx.rule("hop-by-hop options read");
     Ok(())
 }
 
@@ -51,6 +52,7 @@ impl Walk {
     ) -> Result<usize, D> {
         if kind == opt::PAD1 {
             self.padding += 1;
+            cx.rule("option passed: Pad1");
             return cx.check(D::V6PaddingRun, self.padding <= PADDING_MAX).map(|()| 1);
         }
         let len = left.get(1).map(|&l| usize::from(l) + 2);
@@ -59,6 +61,7 @@ impl Walk {
             self.padding += data.len() + 2;
             cx.check(D::V6PaddingRun, self.padding <= PADDING_MAX)?;
             cx.check(D::V6PaddingData, data.iter().all(|&b| b == 0))?;
+            cx.rule("option passed: PadN");
             return Ok(data.len() + 2);
         }
         self.options += 1;
@@ -80,6 +83,9 @@ impl Walk {
             // RFC 2711 2.1. Linux: ipv6_hop_ra; of several the last counts.
             opt::ROUTER_ALERT => {
                 let value = data.first_chunk::<2>().filter(|_| data.len() == 2);
+                if packet.alert.is_some() {
+                    cx.rule("option taken: router alert, in the place of an earlier one");
+                }
                 packet.alert = Some(u16::from_be_bytes(*cx.some(D::V6RouterAlert, value)?));
                 cx.rule("option taken: router alert");
                 Ok(())
@@ -88,7 +94,8 @@ impl Walk {
             opt::IOAM => {
                 cx.check(D::V6Ioam, offset.is_multiple_of(4))?;
                 cx.check(D::V6Ioam, cx.iif.conf6.ioam6_enabled == 0 || trace_is_whole(data))?;
-                cx.rule("option taken: IOAM");
+                let on = cx.iif.conf6.ioam6_enabled != 0;
+                cx.rule(if on { "option passed: IOAM of nobody here" } else { "option passed: IOAM is off" });
                 Ok(())
             }
             opt::JUMBO => jumbo(cx, packet, offset, data),
@@ -109,6 +116,13 @@ impl Walk {
         cx.check(D::V6OptionRefused, self.budget >= 0)?;
         let action = kind & opt::ACTION_MASK;
         let multicast = packet.hdr.dst().is_multicast();
+        cx.rule(match action {
+            opt::ACTION_SKIP => "unknown option: 00, skip",
+            opt::ACTION_DROP => "unknown option: 01, drop",
+            opt::ACTION_SEND => "unknown option: 10, tell",
+            _ if multicast => "unknown option: 11, to a group",
+            _ => "unknown option: 11, tell",
+        });
         let silent = action == opt::ACTION_DROP || (action == opt::ACTION_SEND_UNICAST && multicast);
         cx.check(D::V6OptionDiscard, !silent)?;
         if action != opt::ACTION_SKIP {
@@ -116,7 +130,6 @@ impl Walk {
             cx.reply(ReplyKind::ParamProblem(v6::UNK_OPTION, pointer), packet.hdr.hop_limit);
         }
         cx.check(D::V6OptionUnknown, action == opt::ACTION_SKIP)?;
-        cx.rule("option skipped: unknown");
         Ok(())
     }
 }

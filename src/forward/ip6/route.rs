@@ -3,15 +3,13 @@
 
 use super::super::ctx::{Ctx, Env, Nanos};
 use super::super::l3::multipath;
-use super::super::observe::Observer;
-use super::Packet;
+use super::super::observe::{self, Observer, Unobserved};
+use super::{Packet, named};
 use crate::iface::Iface;
 use crate::wire::dissect::{self, Flow};
 use crate::wire::{eth, ip6};
 use std::net::{IpAddr, Ipv6Addr};
-use warren_fib::{
-    GroupKind, Member, Path, Pref, RouteType, Rule, RuleAction, RuleKey, TABLE_LOCAL, TABLE_MAIN,
-};
+use warren_fib::{GroupKind, Member, Path, Pref, RouteType, Rule, RuleAction, RuleKey};
 
 /// What is done with a packet on this route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,12 +97,12 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
     // The ingress interface counts as a wish for the way out; only scoped destinations insist on it.
     let strict = dst.is_multicast() || ip6::is_link_local(dst) || dst.is_loopback();
     let request = Request { key, prefer: cx.iif.index, strict, packet: packet.bytes, flow };
-    let route = lookup(env, &request);
-    name_rules(cx, &route);
+    let route = lookup_observed(env, &request, cx.observer());
+    if cx.wants_rules() {
+        named::outcome(cx, &request, &route);
+    }
     cx.step(
-        "route lookup",
-        "RFC 4861 5.2",
-        "ip6_route_input",
+        observe::Rule::new("route lookup", "4861 5.2", "ip6_route_input"),
         format_args!(
             "{dst}: {:?}, prefix length {}, table {}",
             route.kind,
@@ -115,51 +113,16 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
     route
 }
 
-/// Names what decided a lookup, for those who count it.
-fn name_rules<O: Observer>(cx: &mut Ctx<'_, '_, O>, route: &Route<'_>) {
-    cx.rule(match route.kind {
-        Kind::Unicast => "route: unicast",
-        Kind::Local => "route: local",
-        Kind::Multicast => "route: multicast",
-        Kind::NoRoute if route.path.is_none() => "route: none",
-        Kind::NoRoute => "route: unreachable",
-        Kind::Prohibit => "route: prohibit",
-        Kind::Blackhole => "route: blackhole",
-    });
-    let Some(path) = route.path else { return };
-    for (applies, name) in [
-        (!path.src.is_default(), "route: for some sources only"),
-        (!matches!(path.table, TABLE_MAIN | TABLE_LOCAL), "route: of a table that a rule names"),
-        (path.mtu != 0 && path.mtu_lock, "route: MTU locked"),
-        (path.mtu != 0 && !path.mtu_lock, "route: MTU not locked"),
-    ] {
-        if applies {
-            cx.rule(name);
-        }
-    }
-    let Some(group) = path.group.and_then(|id| cx.env.view.group(id)).filter(|g| g.members.len() > 1) else {
-        return;
-    };
-    cx.rule(match group.kind {
-        GroupKind::Plain => "next hop: of several of a route",
-        GroupKind::Blackhole => "next hop: blackhole",
-        GroupKind::Resilient { .. } => "next hop: bucket of a resilient group",
-        GroupKind::Object { .. } => "next hop: member of a nexthop group",
-    });
-    cx.rule(match cx.env.state.sysctl.ip6.fib_multipath_hash_policy {
-        1 => "multipath policy: 1, ports",
-        2 => "multipath policy: 2, inner packet",
-        3 => "multipath policy: 3, chosen fields",
-        _ => "multipath policy: 0, addresses and label",
-    });
-}
-
 /// Rules in order, each with its table. Linux: fib6_rule_lookup.
 pub fn lookup<'a>(env: Env<'a>, request: &Request<'_>) -> Route<'a> {
+    lookup_observed(env, request, &mut Unobserved)
+}
+
+fn lookup_observed<'a, O: Observer>(env: Env<'a>, request: &Request<'_>, observer: &mut O) -> Route<'a> {
     for rule in env.state.rules6.matching(&request.key) {
         match rule.action {
             RuleAction::Table(id) => {
-                if let Some(route) = table(env, id, rule, request) {
+                if let Some(route) = table(env, id, rule, request, observer) {
                     return finish(env, request, route);
                 }
             }
@@ -173,22 +136,36 @@ pub fn lookup<'a>(env: Env<'a>, request: &Request<'_>) -> Route<'a> {
 }
 
 /// The longest prefix with a usable path; `None` lets the next rule try. Linux: fib6_table_lookup.
-fn table<'a>(
+fn table<'a, O: Observer>(
     env: Env<'a>,
     id: u32,
     rule: &Rule<Ipv6Addr>,
     request: &Request<'_>,
+    observer: &mut O,
 ) -> Option<(u8, &'a Path<Ipv6Addr>)> {
     let mut entered = false;
     for (len, set) in env.view.table::<Ipv6Addr>(id)?.lookup(request.key.dst) {
         entered = entered || len == 0 || enters(&set.paths, request.key.src);
         if !entered {
+            observer.rule("lookup: a prefix with routes for other sources only is passed by");
             continue;
         }
-        let path = if set.plain { plain(env, &set.paths, request) } else { select(env, &set.paths, request) };
-        let Some(path) = path else { continue };
+        let path = if set.plain {
+            plain(env, &set.paths, request)
+        } else {
+            select(env, &set.paths, request, observer)
+        };
+        let Some(path) = path else {
+            observer.rule("lookup: on to a shorter prefix, this one has no usable route");
+            continue;
+        };
         // A route that leads nowhere is not suppressed: its error ends the search. Linux: fib_rules_lookup.
         let suppressed = rule.suppresses(len) && !rejects(env, path);
+        if path.kind == RouteType::Throw {
+            observer.rule("lookup: thrown back to the next rule");
+        } else if suppressed {
+            observer.rule("lookup: suppressed by the rule");
+        }
         return (path.kind != RouteType::Throw && !suppressed).then_some((len, path));
     }
     None
@@ -209,14 +186,15 @@ fn enters(paths: &[Path<Ipv6Addr>], src: Ipv6Addr) -> bool {
 
 /// One path and nothing to choose: it only has to be usable.
 fn plain<'a>(env: Env<'a>, paths: &'a [Path<Ipv6Addr>], request: &Request<'_>) -> Option<&'a Path<Ipv6Addr>> {
-    best(env, paths.iter().take(1), request)
+    best(env, paths.iter().take(1), request, &mut Unobserved)
 }
 
 /// The source prefixes from the longest that matches, each with its paths. Linux: fib6_node_lookup, rt6_select.
-fn select<'a>(
+fn select<'a, O: Observer>(
     env: Env<'a>,
     paths: &'a [Path<Ipv6Addr>],
     request: &Request<'_>,
+    observer: &mut O,
 ) -> Option<&'a Path<Ipv6Addr>> {
     let matches = |p: &&Path<Ipv6Addr>| p.src.contains(request.key.src);
     let mut below = u8::MAX;
@@ -224,11 +202,15 @@ fn select<'a>(
         let of_source = || paths.iter().filter(|p| p.src.len() == len && p.src.contains(request.key.src));
         let metric = of_source().map(|p| p.metric).min()?;
         // The lowest metric alone, and only if nothing there is usable all that remain, by score.
-        let best = best(env, of_source().filter(|p| p.metric == metric), request);
-        if let Some(path) =
-            best.or_else(|| self::best(env, of_source().filter(|p| p.metric != metric), request))
-        {
-            return Some(path);
+        let lowest = best(env, of_source().filter(|p| p.metric == metric), request, observer);
+        if lowest.is_some() {
+            observer.rule("choice: among the routes of the lowest metric");
+            return lowest;
+        }
+        let rest = best(env, of_source().filter(|p| p.metric != metric), request, observer);
+        if rest.is_some() {
+            observer.rule("choice: nothing of the lowest metric is usable");
+            return rest;
         }
         below = len;
     }
@@ -236,15 +218,17 @@ fn select<'a>(
 }
 
 /// The path with the highest score, the first of equals. Linux: find_rr_leaf.
-fn best<'a>(
+fn best<'a, O: Observer>(
     env: Env<'a>,
-    paths: impl Iterator<Item = &'a Path<Ipv6Addr>>,
+    paths: impl Iterator<Item = &'a Path<Ipv6Addr>> + Clone,
     request: &Request<'_>,
+    observer: &mut O,
 ) -> Option<&'a Path<Ipv6Addr>> {
     let mut chosen: Option<(i32, &Path<Ipv6Addr>)> = None;
-    for path in paths {
+    for path in paths.clone() {
         let group = path.group.and_then(|id| env.view.group(id));
         if group.is_some_and(|g| g.kind == GroupKind::Blackhole) && !expired(path, env.now) {
+            observer.rule("choice: a blackhole object ends the search");
             return Some(path); // A blackhole nexthop object ends the search. Linux: __find_rr_leaf.
         }
         let above = chosen.map_or(-1, |(best, _)| best);
@@ -253,11 +237,14 @@ fn best<'a>(
             chosen = Some((score, path));
         }
     }
+    if observer.wants_rules() {
+        named::choice(env, paths, request, chosen, observer);
+    }
     chosen.map(|(_, path)| path)
 }
 
 /// How good a path is for the request, where one with the score `above` is known; `None` if it cannot be used. RFC 4191 3.2; Linux: rt6_score_route.
-fn score(env: Env<'_>, path: &Path<Ipv6Addr>, request: &Request<'_>, above: i32) -> Option<i32> {
+pub(super) fn score(env: Env<'_>, path: &Path<Ipv6Addr>, request: &Request<'_>, above: i32) -> Option<i32> {
     if expired(path, env.now) {
         return None;
     }
@@ -284,7 +271,7 @@ fn score(env: Env<'_>, path: &Path<Ipv6Addr>, request: &Request<'_>, above: i32)
     if group.kind == GroupKind::Plain { scores.max() } else { scores.find(|score| *score > above) }
 }
 
-fn expired(path: &Path<Ipv6Addr>, now: Nanos) -> bool {
+pub(super) fn expired(path: &Path<Ipv6Addr>, now: Nanos) -> bool {
     path.expires <= now
 }
 
@@ -310,10 +297,7 @@ fn finish<'a>(
     let member = match &group.members[..] {
         [only] => Some(only),
         members => {
-            let hash = match &request.flow {
-                Some(flow) => multipath::hash6_dissected(env.state, flow, request.packet),
-                None => multipath::hash6(env.state, request.packet),
-            };
+            let hash = multipath::hash_of(env.state, request.flow.as_ref(), request.packet);
             let chosen = group.select(hash, |m| good(env, &group.kind, m)).and_then(|i| members.get(i));
             // Where an interface is insisted on, another one's leg gives way to the first that fits.
             let fits =
@@ -325,7 +309,7 @@ fn finish<'a>(
 }
 
 /// Whether a member may be chosen: nexthop groups skip gateways that do not answer. Linux: nexthop_is_good_nh.
-fn good(env: Env<'_>, kind: &GroupKind, member: &Member) -> bool {
+pub(super) fn good(env: Env<'_>, kind: &GroupKind, member: &Member) -> bool {
     if *kind == GroupKind::Plain {
         return true;
     }

@@ -1,5 +1,7 @@
 //! Each stage of the IPv6 path: the decision for one packet that its check stops, and for one that passes.
 
+mod edges;
+
 use super::super::decision::{ReplyKind, Verdict};
 use super::super::testkit::{Bench, HOST0, HOST1, P0, P1, drops, fate, fate_of, framed, hbh6, p, udp6};
 use crate::drop::DropReason as D;

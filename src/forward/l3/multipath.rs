@@ -2,6 +2,7 @@
 //!
 //! The hash itself is `warren_fib::multipath`; the facts of the packet are `wire::dissect`.
 
+use super::super::observe::Observer;
 use crate::state::State;
 use crate::wire::dissect::{self, Flow, dissect};
 use crate::wire::ip4::Ip4Hdr;
@@ -56,6 +57,31 @@ pub fn hash6_dissected(state: &State, flow: &Flow, packet: &[u8]) -> u32 {
     let Some(keys) = keys else { return hash6(state, packet) };
     let label = flow.label.to_ne_bytes();
     hash31(state.multipath_seed(), &FlowKeys { ip_proto: flow.ip_proto, label, ..keys })
+}
+
+/// 31-bit hash of an IPv6 packet, dissected early or not.
+pub fn hash_of(state: &State, flow: Option<&Flow>, packet: &[u8]) -> u32 {
+    match flow {
+        Some(flow) => hash6_dissected(state, flow, packet),
+        None => hash6(state, packet),
+    }
+}
+
+/// What the hash of an IPv6 packet is made of, for those who count rules.
+pub fn name6<O: Observer>(observer: &mut O, state: &State, flow: Option<&Flow>, packet: &[u8]) {
+    let found = || dissect(packet, eth::ETHERTYPE_IPV6, false);
+    let dissected = |flow: &Flow| flow.ip_proto == proto::ICMPV6 && quoted6(packet).is_none();
+    observer.rule(match state.sysctl.ip6.fib_multipath_hash_policy {
+        1 if found().outer.sport == [0; 2] => "multipath policy: 1, no ports to be seen",
+        1 => "multipath policy: 1, ports",
+        2 if found().encapsulated => "multipath policy: 2, inner packet",
+        2 => "multipath policy: 2, nothing inside",
+        3 if found().encapsulated => "multipath policy: 3, chosen fields, a packet inside",
+        3 => "multipath policy: 3, chosen fields",
+        _ if flow.is_some_and(dissected) => "multipath policy: 0, as dissected for the rules",
+        _ if quoted6(packet).is_some() => "multipath policy: 0, of the packet that an error quotes",
+        _ => "multipath policy: 0, addresses and label",
+    });
 }
 
 /// 31-bit hash of an IPv4 packet. Linux: fib_multipath_hash.

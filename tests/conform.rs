@@ -1,9 +1,12 @@
 //! `warren conform` as a user runs it: drawn routers and frames through this kernel and through warren. Needs root.
 //!
-//! `WARREN_CONFORM_SEED` and `WARREN_CONFORM_FRAMES` choose another or a longer run of the IPv6 grammar.
+//! `WARREN_CONFORM_SEED` and `WARREN_CONFORM_FRAMES` choose another or a longer run of the IPv6 grammar. A run of a million
+//! frames must also meet each rule of `docs/ipv6.md` often enough; a shorter one prints those that it does not.
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
-use serde_json::Value;
+mod page;
+
+use serde_json::{Map, Value};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -50,6 +53,21 @@ fn ip6_of_many_routers() {
         assert!(rules.contains_key(rule), "{rule}: {rules:?}");
     }
     assert!(rules.len() > 80, "{}: {rules:?}", rules.len());
+    let seldom: Vec<String> = seldom("ipv6", rules, frames);
+    println!("met less than {OFTEN} times in a million frames:\n{}", seldom.join("\n"));
+    assert!(frames < LONG || seldom.is_empty(), "{} rules are not met often enough", seldom.len());
+}
+
+/// A run of so many frames meets every rule so often in a million, but for those that the page calls rare.
+const LONG: u64 = 1_000_000;
+const OFTEN: u64 = 100;
+
+/// Names of a family's page that a run met too seldom, each with how often.
+fn seldom(family: &str, rules: &Map<String, Value>, frames: u64) -> Vec<String> {
+    let rows = page::read(family);
+    let met = |name: &str| rules.get(name).and_then(Value::as_u64).unwrap_or(0);
+    let few = page::often(&rows).into_iter().filter(|name| met(name) * LONG < OFTEN * frames);
+    few.map(|name| format!("{:>8}  {name}", met(name))).collect()
 }
 
 #[test]

@@ -83,7 +83,8 @@ fn candidates<'a>(
 ) -> impl Iterator<Item = (&'a Iface, &'a Addr6)> {
     let narrow = ip6::is_link_local(dst) || ip6::multicast_scope(dst).is_some_and(|s| s <= 2);
     let only = out.filter(|o| narrow || o.conf6.use_oif_addrs_only != 0).map(|o| o.index);
-    let links = env.state.ifaces.iter().filter(move |i| i.up && only.is_none_or(|o| o == i.index));
+    // Addresses that keep_addr_on_down left on a link that is down speak, too.
+    let links = env.state.ifaces.iter().filter(move |i| only.is_none_or(|o| o == i.index));
     links.flat_map(move |of| {
         let master = of.kind == LinkKind::Loopback;
         let fits = move |a: &&Addr6| !a.tentative && !(master && a.addr.is_loopback() && !dst.is_loopback());

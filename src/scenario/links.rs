@@ -171,7 +171,6 @@ impl Loader<'_> {
                 self.writer.draft().sysctl.all6.keep_addr_on_down > 0 || i.conf6.keep_addr_on_down > 0;
             self.writer.update_iface(i.index, |i| {
                 i.addrs6.retain(|a| keeps && !ip6::is_link_local(a.addr));
-                i.addrs6.iter_mut().for_each(|a| a.tentative = true);
                 (i.groups4, i.groups6) = (Vec::new(), Vec::new());
             });
         }

@@ -40,8 +40,9 @@ case.next_time += 130 * MS
 for _ in range(3):
     case.frame(bytes(IPv6(src="2001:db8:a1::7", dst="2001:db8:1::fe") / ICMPv6EchoRequest(data=bytes(8))), after=130 * MS)
 
+# Where the packets come in there is no address, so that the longest prefix decides.
+bare = table("link", name="p3", index=5)
 down = table("link", name="p2", index=4, up=False) + table("address", dev="p2", prefix="2001:db8:a1::fe/64")
-case = Case("ip6-kept-address", "An address that keep_addr_on_down left on a link that is down speaks like any other.", router(down, sysctl={"net.ipv6.conf.all.keep_addr_on_down": 1}))
-case.ip6(hlim=1)
-case.ip6(src="2001:db8:a1::7", dst="2001:db8:ffff::1")
-case.ip6(dst="2001:db8:a1::fe")
+case = Case("ip6-kept-address", "An address that keep_addr_on_down left on a link that is down speaks like any other.", router(bare, down, sysctl={"net.ipv6.conf.all.keep_addr_on_down": 1}))
+case.ip6(dev="p3", hlim=1)
+case.ip6(dev="p3", dst="2001:db8:ffff::1")

@@ -56,6 +56,9 @@ pub struct Args {
     /// Write each box that differs, shrunk, to a folder of its own in DIR
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
+    /// Show a box that differs as it was drawn, without the search for the least one
+    #[arg(long)]
+    as_drawn: bool,
     /// Compare the kernel with itself: whether this machine is quiet enough
     #[arg(long = "self")]
     itself: bool,
@@ -87,6 +90,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         family: args.family.as_deref().map(family),
         scenario,
         given,
+        as_drawn: args.as_drawn,
         itself: args.itself,
         stop: &stop,
     };

@@ -162,5 +162,5 @@ fn conform_finds_them() {
     println!("{found} of {} found", chosen.len());
     assert!(unexplained.is_empty(), "survive without a reason: {unexplained:#?}");
     assert!(stale.is_empty(), "are found after all: {stale:#?}");
-    assert!(only != "" || found * 100 >= chosen.len() * FOUND_MIN, "{found} of {}", chosen.len());
+    assert!(!only.is_empty() || found * 100 >= chosen.len() * FOUND_MIN, "{found} of {}", chosen.len());
 }

@@ -7,6 +7,7 @@
 mod page;
 
 use serde_json::{Map, Value};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -109,6 +110,30 @@ fn an_interrupted_run_leaves_nothing_behind() {
     assert_eq!((status.code(), namespaces(&child)), (Some(1), 0));
 }
 
+/// Runs as a user without privilege, who can reach the program nowhere but in a folder of everybody's.
+fn as_nobody(arguments: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let program = folder.path().join("warren");
+    std::fs::copy(env!("CARGO_BIN_EXE_warren"), &program).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(program).arg("conform");
+    command.args(arguments.split(' ')).current_dir(folder.path()).output().unwrap()
+}
+
+#[test]
+fn without_root_it_runs_in_a_user_namespace_or_says_what_forbids_it() {
+    let output = as_nobody("--generate 800 --seed 3 --family 6");
+    let (said, found) =
+        (String::from_utf8(output.stderr).unwrap(), String::from_utf8(output.stdout).unwrap());
+    if output.status.success() {
+        assert!(found.contains("the same bytes and counters from the kernel and from warren"), "{found}");
+    } else {
+        println!("user namespaces are forbidden here");
+        assert!(found.is_empty() && said.contains("or allow user namespaces: sysctl -w "), "{said}{found}");
+    }
+}
+
 #[test]
 fn bad_input_is_one_line() {
     let says = |arguments: &str, code: i32, wanted: &str| {
@@ -121,5 +146,11 @@ fn bad_input_is_one_line() {
     says(&format!("--pcap /nonexistent.pcap -s {scenario}"), 1, "/nonexistent.pcap: cannot open it");
     says("-s /nonexistent.toml", 1, "/nonexistent.toml: cannot open it: No such file");
     says("--family 5", 2, "--family");
+    says("--generate 0", 2, "compares nothing");
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.toml");
+    std::fs::write(&empty, "").unwrap();
+    says(&format!("-s {}", empty.display()), 1, "no frame can be sent to such a router");
+    says("--generate 1 --save /proc/none", 1, "cannot make /proc/none");
     says("--pcap a --seed 3", 2, "--pcap");
 }

@@ -194,6 +194,18 @@ fn page_and_source_name_the_same_authorities() {
     }
 }
 
+/// The faults that are seeded to try `conform` name rules, too.
+#[test]
+fn seeded_faults_break_rules_of_the_page() {
+    for family in &FAMILIES {
+        let ids: BTreeSet<String> = page::read(family.page).into_iter().map(|row| row.id).collect();
+        let list = text(&format!("tests/faults/{}.toml", family.page.replace("ipv", "ip"))).unwrap();
+        let named = list.split("rule = \"").skip(1).filter_map(|rest| rest.split('"').next());
+        let strange: BTreeSet<&str> = named.filter(|id| !ids.contains(*id)).collect();
+        assert!(strange.is_empty(), "docs/{}.md has no {strange:?}", family.page);
+    }
+}
+
 #[test]
 fn what_is_wrong_is_noticed() {
     let known = BTreeSet::from(["V6Short".to_owned()]);

@@ -1,11 +1,16 @@
 //! `warren conform` as a user runs it: drawn routers and frames through this kernel and through warren. Needs root.
 //!
-//! `WARREN_CONFORM_SEED` and `WARREN_CONFORM_FRAMES` choose another or a longer run of the IPv6 grammar.
+//! `WARREN_CONFORM_SEED` and `WARREN_CONFORM_FRAMES` choose another or a longer run of the IPv6 grammar,
+//! `WARREN_CONFORM_FLOWS` how many flows each multipath policy is asked for.
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
 use serde_json::Value;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use warren::conform::run::Plan;
+use warren::conform::{Several, flows};
 
 fn command(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
@@ -50,6 +55,40 @@ fn ip6_of_many_routers() {
         assert!(rules.contains_key(rule), "{rule}: {rules:?}");
     }
     assert!(rules.len() > 80, "{}: {rules:?}", rules.len());
+}
+
+#[test]
+fn every_flow_takes_the_kernels_next_hop() {
+    let (seed, wanted) = (setting("WARREN_CONFORM_SEED", 1), setting("WARREN_CONFORM_FLOWS", 4000));
+    println!("seed {seed}, {wanted} flows a policy");
+    let several = [Several::Legs, Several::Group, Several::Resilient];
+    for policy in 0..4 {
+        let (mut done, mut number) = (0, 0);
+        let name = ["0, addresses and label", "1, ports", "2, inner packet", "3, chosen fields"]
+            [usize::from(policy)];
+        while done < wanted {
+            let kind = several[number as usize % several.len()];
+            let (scenario, frames) = flows(seed, number * 4 + u64::from(policy), policy, kind, 2000);
+            let found = Plan {
+                seed,
+                frames: frames.len(),
+                first: 0,
+                family: None,
+                scenario: Some((PathBuf::from("flows"), scenario)),
+                given: Some(frames),
+                itself: false,
+                stop: &AtomicBool::new(false),
+            };
+            let found = found.play(1, |_| ()).unwrap();
+            if let Some(differing) = found.differing.first() {
+                panic!("policy {policy}, {kind:?}, box {number}: {differing}");
+            }
+            let chosen = found.rules.get(&format!("multipath policy: {name}")).copied().unwrap_or(0);
+            assert!(chosen > 800, "{:?}", found.rules);
+            (done, number) = (done + chosen, number + 1);
+        }
+        println!("policy {policy}: {done} flows");
+    }
 }
 
 #[test]

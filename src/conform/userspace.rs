@@ -61,7 +61,8 @@ impl Observer for Waits {
     }
 }
 
-/// The frames that make no packet wait for a next hop; if `may_wait`, no packet that the router itself makes.
+/// The frames that make no packet wait for a next hop; if `may_wait`, no packet that the router itself makes, be it at
+/// once or when it gives up on a next hop.
 ///
 /// # Errors
 /// As [`play`].
@@ -72,6 +73,7 @@ pub fn at_once(scenario: &Scenario, path: &Path, frames: &[Frame], may_wait: boo
         let before = player.counts().own(Own::HeldPackets);
         let mut waits = Waits::default();
         player.play(&arrival(&state, frame)?, &mut waits, &mut |_| ());
+        player.finish(&mut Unobserved, &mut |_| ());
         if player.counts().own(Own::HeldPackets) == before + u64::from(waits.0 && may_wait) {
             kept.push(frame.clone());
         }

@@ -10,6 +10,8 @@ mod ip4;
 mod ip6;
 mod lot;
 
+pub use ip6::flows::Several;
+
 use super::{Frame, Result};
 use crate::control::netlink::Family;
 use crate::scenario::{Scenario, Value};
@@ -67,10 +69,25 @@ pub fn draw(
         Family::V4 => ip4::frames(&scenario, count, lot),
         Family::V6 => ip6::frames(&scenario, count, lot),
     };
+    in_time(&mut frames);
+    Ok(Drawn { number, scenario, frames, slow })
+}
+
+/// A router with this `fib_multipath_hash_policy` and several next hops for everything, and `count` IPv6 flows through it:
+/// box `number` of a run of such.
+#[must_use]
+pub fn flows(seed: u64, number: u64, policy: u8, several: Several, count: usize) -> (Scenario, Vec<Frame>) {
+    let mut scenario = ip6::flows::scenario(&mut Lot::new(seed, number, 3), policy, several);
+    super::lift_global_limit(&mut scenario);
+    let mut frames = ip6::flows::frames(&scenario, count, Lot::new(seed, number, 4));
+    in_time(&mut frames);
+    (scenario, frames)
+}
+
+fn in_time(frames: &mut [Frame]) {
     for (frame, place) in frames.iter_mut().zip(0..) {
         frame.time = START + place * STEP;
     }
-    Ok(Drawn { number, scenario, frames, slow })
 }
 
 /// The router for IPv4 frames: three links, routes of every kind.

@@ -57,11 +57,15 @@ pub struct Maker {
 
 /// `count` frames for the router of `scenario`.
 pub fn frames(scenario: &Scenario, count: usize, lot: Lot) -> Vec<Frame> {
-    let mut maker = Maker { lot, site: Site::new(scenario), uses: BTreeMap::new() };
+    let mut maker = Maker::new(lot, scenario);
     (0..count).filter_map(|_| maker.frame()).collect()
 }
 
 impl Maker {
+    pub fn new(lot: Lot, scenario: &Scenario) -> Maker {
+        Maker { lot, site: Site::new(scenario), uses: BTreeMap::new() }
+    }
+
     fn frame(&mut self) -> Option<Frame> {
         let way = self.lot.pick(&self.site.ways)?;
         let dst = self.destination(&way)?;
@@ -144,7 +148,7 @@ impl Maker {
     }
 
     /// A packet, and whether its length field is that of its bytes.
-    fn packet(&mut self, way: &Way, src: Ipv6Addr, dst: Ipv6Addr) -> (Vec<u8>, bool) {
+    pub fn packet(&mut self, way: &Way, src: Ipv6Addr, dst: Ipv6Addr) -> (Vec<u8>, bool) {
         let local = self.site.is_local(dst);
         let hops = self.lot.one(&[64, 64, 64, 64, 64, 64, 128, 255, 3, 2, 1, 0]);
         // Who is on the link gets answers by one way only: see the module.

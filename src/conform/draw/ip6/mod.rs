@@ -1,5 +1,6 @@
 //! IPv6 routers and frames. Called by `draw`.
 
+pub mod flows;
 mod frames;
 mod headers;
 mod net;

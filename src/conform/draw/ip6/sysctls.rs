@@ -42,7 +42,7 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario) {
 }
 
 /// What every box has.
-fn fixed(lot: &mut Lot, s: &mut Scenario) {
+pub fn fixed(lot: &mut Lot, s: &mut Scenario) {
     // No ICMPv6 error is limited. (A rate of zero would forbid redirects.)
     s.sysctl.insert("net.ipv6.icmp.ratemask".to_owned(), Value::Text(String::new()));
     // The kernel's own labels and multipath seed are secret.

@@ -26,7 +26,7 @@ const STEP: u64 = 20_000;
 /// Frames of a box, and of one in which packets wait for next hops that do not answer.
 const FRAMES: usize = 400;
 const FRAMES_SLOW: usize = 150;
-/// One in so many boxes is slow.
+/// One in so many boxes is slow, and in one the router is taught of neighbours.
 const SLOW: u64 = 16;
 
 /// A box of a run.
@@ -60,13 +60,14 @@ pub fn draw(
     let mut scenario = match (given, family) {
         (Some(scenario), _) => scenario.clone(),
         (None, Family::V4) => usual()?,
-        (None, Family::V6) => ip6::scenario(&mut Lot::new(seed, number, 1)),
+        (None, Family::V6) => ip6::scenario(&mut Lot::new(seed, number, 1), slow),
     };
     super::lift_global_limit(&mut scenario);
     let count = limit.min(if slow { FRAMES_SLOW } else { FRAMES });
     let lot = Lot::new(seed, number, 2);
     let mut frames = match family {
         Family::V4 => ip4::frames(&scenario, count, lot),
+        Family::V6 if number % SLOW == 6 && given.is_none() => ip6::discovery(&scenario, count, lot),
         Family::V6 => ip6::frames(&scenario, count, lot),
     };
     in_time(&mut frames);

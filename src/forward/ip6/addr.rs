@@ -63,12 +63,12 @@ fn score(env: Env<'_>, of: &Iface, a: &Addr6, dst: Ipv6Addr, out: Option<&Iface>
 }
 
 /// The best of our addresses to speak to `dst`, as if leaving by `out`. The first found wins ties.
-/// Candidates are all devices' addresses; for link-local and multicast destinations only those of `out`.
+/// Candidates are all devices' addresses, also those that a device kept when it was set down; for link-local and multicast destinations only those of `out`.
 pub fn select(env: Env<'_>, dst: Ipv6Addr, out: Option<&Iface>) -> Option<Ipv6Addr> {
     let narrow = ip6::is_link_local(dst) || ip6::multicast_scope(dst).is_some_and(|s| s <= 2);
     let only = out.filter(|o| narrow || o.conf6.use_oif_addrs_only != 0);
     let mut best: Option<(Score, Ipv6Addr)> = None;
-    for of in env.state.ifaces.iter().filter(|i| i.up && only.is_none_or(|o| o.index == i.index)) {
+    for of in env.state.ifaces.iter().filter(|i| only.is_none_or(|o| o.index == i.index)) {
         let master = of.kind == LinkKind::Loopback;
         for a in of
             .addrs6

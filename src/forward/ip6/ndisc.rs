@@ -2,7 +2,7 @@
 //! Linux: ip6_forward, ndisc_send_redirect.
 
 use super::super::act::{Act, Quote};
-use super::super::l3::limit::{HZ, jiffies};
+use super::super::l3::limit::{jiffies, second};
 use super::super::observe::Observer;
 use super::own::{self, Made};
 use super::route::Kind;
@@ -30,7 +30,7 @@ fn prepare<'a, O: Observer>(
 ) -> Result<(Ipv6Addr, Ipv6Addr, &'a Iface), &'static str> {
     let (hdr, _) = Ip6Hdr::ref_from_prefix(quote.bytes).map_err(|_| "there is no header to quote")?;
     let (now, env) = (jiffies(act.env.now), act.env);
-    if !act.limits.peer(IpAddr::V6(hdr.dst()), HZ, now) {
+    if !act.limits.peer(IpAddr::V6(hdr.dst()), second(), now) {
         return Err("the destination had its share");
     }
     // The oldest of several, which is the last in the list. Linux: ipv6_get_lladdr.
@@ -39,12 +39,11 @@ fn prepare<'a, O: Observer>(
     if target != hdr.dst() && !ip6::is_link_local(target) {
         return Err("the better hop has no link-local address");
     }
-    let back =
-        own::output(env, Made::icmp(v6::REDIRECT, 0), Some(src), hdr.src(), quote.iif.index, quote.bytes);
+    let back = own::output(env, Made::icmp(v6::REDIRECT, 0), Some(src), hdr.src(), quote.iif.index, &[]);
     // On any link: the kernel does not ask whether it is the one that the packet came from.
     let on_link = back.kind == Kind::Unicast && back.member.is_some_and(|m| m.via.is_none());
     let out = back.oif(env).filter(|_| on_link).ok_or("the source is not on the link")?;
-    if !act.limits.peer(IpAddr::V6(hdr.src()), HZ, now) {
+    if !act.limits.peer(IpAddr::V6(hdr.src()), second(), now) {
         return Err("the source had its share");
     }
     Ok((src, hdr.src(), out))

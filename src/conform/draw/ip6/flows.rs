@@ -78,7 +78,8 @@ fn gateway(link: usize, host: u16) -> Ipv6Addr {
 fn route(lot: &mut Lot, s: &mut Scenario, first: u32, dst: Ipv6Net, several: Several) {
     let mut hops: Vec<Hop> = Vec::new();
     while hops.len() < 2 + lot.below(5) {
-        let link = lot.below(LINKS);
+        // Not all of them are on the last link, which may be lost.
+        let link = lot.below(LINKS - usize::from(hops.is_empty()));
         let via = Some(IpAddr::V6(gateway(link, 1 + lot.below(GATEWAYS.into()) as u16)));
         let weight = Some(lot.one(&[1, 1, 1, 2, 3, 7, 100, 255]));
         if hops.iter().all(|hop| hop.via != via) {

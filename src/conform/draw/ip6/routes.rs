@@ -121,8 +121,10 @@ impl Maker<'_> {
         .unwrap_or_else(|| self.pools.to(self.lot))
     }
 
+    /// A gateway, now and then one that did not answer.
     fn gateway(&mut self) -> Option<Hop> {
-        let (dev, via) = self.lot.pick(&self.gateways)?;
+        let failed = if self.lot.chance(8) { self.lot.pick(&self.failed) } else { None };
+        let (dev, via) = failed.or_else(|| self.lot.pick(&self.gateways))?;
         Some(Hop { via: Some(via), dev: Some(dev), ..Hop::default() })
     }
 

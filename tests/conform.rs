@@ -119,7 +119,7 @@ fn namespaces(child: &Child) -> usize {
 #[test]
 fn an_interrupted_run_leaves_nothing_behind() {
     let mut child = command("--generate 10000000 --family 6").stdout(Stdio::null()).spawn().unwrap();
-    let seen = (0..200).any(|_| {
+    let seen = (0..1000).any(|_| {
         std::thread::sleep(Duration::from_millis(20));
         namespaces(&child) > 0
     });

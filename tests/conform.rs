@@ -1,15 +1,20 @@
 //! `warren conform` as a user runs it: drawn routers and frames through this kernel and through warren. Needs root.
 //!
-//! `WARREN_CONFORM_SEED` and `WARREN_CONFORM_FRAMES` choose another or a longer run of the IPv6 grammar. A run of a million
-//! frames must also meet each rule of `docs/ipv6.md` often enough; a shorter one prints those that it does not.
+//! `WARREN_CONFORM_SEED` and `WARREN_CONFORM_FRAMES` choose another or a longer run of the IPv6 grammar,
+//! `WARREN_CONFORM_FLOWS` how many flows each multipath policy is asked for. A run of a million frames must also meet each
+//! rule of `docs/ipv6.md` often enough; a shorter one prints those that it does not.
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
 mod page;
 
 use serde_json::{Map, Value};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use warren::conform::run::Plan;
+use warren::conform::{Several, flows};
 
 fn command(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
@@ -72,6 +77,41 @@ fn seldom(family: &str, rules: &Map<String, Value>, frames: u64) -> Vec<String> 
 }
 
 #[test]
+fn every_flow_takes_the_kernels_next_hop() {
+    let (seed, wanted) = (setting("WARREN_CONFORM_SEED", 1), setting("WARREN_CONFORM_FLOWS", 4000));
+    println!("seed {seed}, {wanted} flows a policy");
+    let several = [Several::Legs, Several::Group, Several::Resilient];
+    for policy in 0..4 {
+        let (mut done, mut number) = (0, 0);
+        while done < wanted {
+            let kind = several[number as usize % several.len()];
+            let (scenario, frames) = flows(seed, number * 4 + u64::from(policy), policy, kind, 2000);
+            let found = Plan {
+                seed,
+                frames: frames.len(),
+                first: 0,
+                family: None,
+                scenario: Some((PathBuf::from("flows"), scenario)),
+                given: Some(frames),
+                as_drawn: false,
+                itself: false,
+                stop: &AtomicBool::new(false),
+            };
+            let found = found.play(1, |_| ()).unwrap();
+            if let Some(differing) = found.differing.first() {
+                panic!("policy {policy}, {kind:?}, box {number}: {differing}");
+            }
+            let of_policy = |name: &str| name.starts_with(&format!("multipath policy: {policy}, "));
+            let chosen =
+                found.rules.iter().filter(|(name, _)| of_policy(name)).map(|(_, count)| count).sum::<u64>();
+            assert!(chosen > 800, "{:?}", found.rules);
+            (done, number) = (done + chosen, number + 1);
+        }
+        println!("policy {policy}: {done} flows");
+    }
+}
+
+#[test]
 fn ip4_frames() {
     let found = agree("--generate 4000 --seed 11 --family 4 --json");
     assert!(found["compared"].as_u64().unwrap() > 1600, "{found}");
@@ -99,7 +139,7 @@ fn namespaces(child: &Child) -> usize {
 #[test]
 fn an_interrupted_run_leaves_nothing_behind() {
     let mut child = command("--generate 10000000 --family 6").stdout(Stdio::null()).spawn().unwrap();
-    let seen = (0..200).any(|_| {
+    let seen = (0..1000).any(|_| {
         std::thread::sleep(Duration::from_millis(20));
         namespaces(&child) > 0
     });

@@ -110,7 +110,7 @@ fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
     let link = links.iter().find(|link| **link == iif.index).or(links.first());
     let link = link.and_then(|link| env.state.ifaces.get(*link));
     // What is taken in the place of a proxied address was to be sent on.
-    let made = Made { ipproto: packet.hdr.next_header, sport: 0, dport: 0 };
+    let made = Made { ipproto: packet.hdr.next_header, sport: 0, dport: 0, label: 0 };
     let onward = || {
         let (src, bytes) = (Some(packet.hdr.src()), packet.local.bytes);
         own::output(env, made, src, dst, iif.index, bytes).oif(env)
@@ -175,6 +175,7 @@ fn icmp<O: Observer>(
         v6::NEIGHBOUR_SOLICIT => [Mib::Icmp6InNeighborSolicits, Mib::Icmp6InType135],
         v6::NEIGHBOUR_ADVERT => [Mib::Icmp6InNeighborAdvertisements, Mib::Icmp6InType136],
         kind if !v6::is_informational(kind) => return notify(data).map(|()| None),
+        v6::ROUTER_SOLICIT | v6::ROUTER_ADVERT => return ndisc::receive(act, &packet.local, hdr, data),
         _ => return Ok(None),
     };
     counters.into_iter().for_each(|mib| act.stats.mib(mib, slot, 1));
@@ -208,9 +209,14 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[
         return act.unsent(ECHO_OFF, format_args!("to {peer}"));
     }
     let keeps = own || (!asked.is_multicast() && sysctl.anycast_src_echo_reply != 0);
-    let Some(way) =
-        route6(act, &packet.local, Made::icmp(v6::ECHO_REPLY, 0), keeps.then_some(asked), peer, iif.index)
-    else {
+    // Bit 4 of flowlabel_reflect is for echo.
+    let reflects = sysctl.flowlabel_reflect & 4 != 0;
+    if reflects {
+        act.rule("echo: flow label reflected");
+    }
+    let flow_label = if reflects { hdr.flow_label() } else { 0 };
+    let made = Made { label: flow_label, ..Made::icmp(v6::ECHO_REPLY, 0) };
+    let Some(way) = route6(act, made, keeps.then_some(asked), peer, iif.index) else {
         return act.unsent(ECHO_LOST, format_args!("to {peer}"));
     };
     let Some(src) = keeps.then_some(asked).or_else(|| source6(act, &way.0, way.1, peer)) else {
@@ -237,12 +243,6 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[
         *kind = v6::ECHO_REPLY;
     }
     let _ = set_csum6(src, peer, &mut reply); // false only without room for a header
-    // Bit 4 of flowlabel_reflect is for echo.
-    let reflects = sysctl.flowlabel_reflect & 4 != 0;
-    if reflects {
-        act.rule("echo: flow label reflected");
-    }
-    let flow_label = if reflects { hdr.flow_label() } else { 0 };
     let traffic_class = hdr.traffic_class();
     let head = Head6 { src, dst: peer, traffic_class, flow_label, proto: proto::ICMPV6, rule: ECHOED };
     let slot = Some(way.1.slot);
@@ -301,18 +301,18 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u
     }
     let sum = csum::pseudo6(src, dst, proto::TCP, TCP_LEN as u32);
     let oif = if ip6::is_link_local(dst) { local.iif.index } else { 0 };
+    // Bit 2 of flowlabel_reflect is for resets.
+    let flow_label = if act.env.state.sysctl.ip6.flowlabel_reflect & 2 != 0 { hdr.flow_label() } else { 0 };
     if let Some(reset) = transport::reset(data, sum)
         && let Ok(segment) = transport::segment(data)
         && let (sport, dport) = (segment.dst_port.get(), segment.src_port.get())
-        && let Some(way) = route6(act, local, Made::tcp(sport, dport), Some(src), dst, oif)
+        && let made = (Made { label: flow_label, ..Made::tcp(sport, dport) })
+        && let Some(way) = route6(act, made, Some(src), dst, oif)
     {
         act.stats.mib(Mib::TcpOutSegs, None, 1);
         act.stats.mib(Mib::TcpOutRsts, None, 1);
         // The ECN bits are the sender's business alone.
         let traffic_class = hdr.traffic_class() & !3;
-        // Bit 2 of flowlabel_reflect is for resets.
-        let reflects = act.env.state.sysctl.ip6.flowlabel_reflect & 2 != 0;
-        let flow_label = if reflects { hdr.flow_label() } else { 0 };
         let head = Head6 { src, dst, traffic_class, flow_label, proto: proto::TCP, rule: RESET };
         send6(act, local, way, &head, &reset);
     }

@@ -57,13 +57,12 @@ pub fn route4<'a, O>(
 /// Linux: ip6_dst_lookup_tail.
 pub fn route6<'a, O>(
     act: &Act<'a, '_, O>,
-    local: &Local<'_, '_>,
     made: Made,
     src: Option<Ipv6Addr>,
     dst: Ipv6Addr,
     oif: u32,
 ) -> Option<(Route6<'a>, &'a Iface)> {
-    let route = own::output_from(act.env, made, src, dst, oif, local.bytes);
+    let route = own::output_from(act.env, made, src, dst, oif, &[]);
     if route.kind == Kind::NoRoute && route.path.is_none() {
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
     }

@@ -64,7 +64,7 @@ fn score(env: Env<'_>, of: &Iface, a: &Addr6, dst: Ipv6Addr, out: Option<&Iface>
 }
 
 /// The best of our addresses to speak to `dst`, as if leaving by `out`. The first found wins ties.
-/// Candidates are all devices' addresses; for link-local and multicast destinations only those of `out`.
+/// Candidates are all devices' addresses, also those that a device kept when it was set down; for link-local and multicast destinations only those of `out`.
 pub fn select(env: Env<'_>, dst: Ipv6Addr, out: Option<&Iface>) -> Option<Ipv6Addr> {
     let mut best: Option<(Score, Ipv6Addr)> = None;
     for (of, a) in candidates(env, dst, out) {

@@ -17,9 +17,7 @@ const PADDING_MAX: usize = 7;
 /// Walks the options, in the kernel's order of checks (RFC 8200 4.3).
 pub fn hop_by_hop<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &mut Packet<'_>) -> Result<(), D> {
     let rest = packet.bytes.get(Ip6Hdr::LEN..).unwrap_or_default();
-    // The kernel wants eight bytes before it reads the length.
-    let header = rest.first_chunk::<8>().and_then(|_| ExtHdr::ref_from_prefix(rest).ok());
-    let (ext, _) = cx.some(D::V6HopoptsShort, header)?;
+    let (ext, _) = cx.some(D::V6HopoptsShort, ExtHdr::ref_from_prefix(rest).ok())?;
     let len = ext.byte_len();
     let header = cx.some(D::V6HopoptsShort, rest.get(..len))?;
     cx.check(D::V6HopoptsLong, len as i64 <= cx.env.state.sysctl.ip6.max_hbh_length)?;

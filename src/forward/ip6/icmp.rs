@@ -186,9 +186,8 @@ fn source(env: Env<'_>, quote: &Quote<'_, '_>, spoken_to: Ipv6Addr, peer: Ipv6Ad
         return Some(spoken_to);
     }
     // That lookup knows neither the interface nor the message yet.
-    let wishes = own::output(env, Made::icmp(0, 0), None, peer, 0, quote.bytes)
-        .path
-        .is_some_and(|p| p.prefsrc.is_some());
+    let wishes =
+        own::output(env, Made::icmp(0, 0), None, peer, 0, &[]).path.is_some_and(|p| p.prefsrc.is_some());
     if wishes { None } else { addr::select(env, peer, Some(quote.iif)) }
 }
 
@@ -243,11 +242,10 @@ fn look_again<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, offe
         }
         _ => {
             let [sport, dport] = [flow.dport, flow.sport].map(u16::from_be_bytes);
-            Made { ipproto: flow.ip_proto, sport, dport }
+            Made { ipproto: flow.ip_proto, sport, dport, label: 0 }
         }
     };
-    let again =
-        own::output_from(act.env, made, Some(offender.dst()), offender.src(), quote.iif.index, quote.bytes);
+    let again = own::output_from(act.env, made, Some(offender.dst()), offender.src(), quote.iif.index, &[]);
     if again.kind == Kind::NoRoute && again.path.is_none() {
         act.rule("error: a second lookup failed, sent all the same");
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);

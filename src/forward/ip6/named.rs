@@ -3,7 +3,7 @@
 use super::super::ctx::{Ctx, Env};
 use super::super::l3::multipath;
 use super::super::observe::Observer;
-use super::route::{Kind, Request, Route, expired, good, score};
+use super::route::{Kind, Request, Route, Wish, expired, good, score};
 use std::net::Ipv6Addr;
 use warren_fib::{Group, GroupKind, Path, RouteType, TABLE_LOCAL, TABLE_MAIN};
 
@@ -59,7 +59,7 @@ fn next_hop<O: Observer>(cx: &mut Ctx<'_, '_, O>, request: &Request<'_>, route: 
     if group.kind == GroupKind::Plain && ignored {
         cx.rule("next hop: the share of a dead one goes to the others");
     }
-    let hash = multipath::hash_of(env.state, request.flow.as_ref(), request.packet);
+    let hash = request.hash(env);
     let at = |index: usize| group.members.get(index);
     if matches!(group.kind, GroupKind::Object { .. })
         && group.select(hash, |_| true).and_then(at) != route.member
@@ -80,17 +80,20 @@ fn next_hop<O: Observer>(cx: &mut Ctx<'_, '_, O>, request: &Request<'_>, route: 
 pub fn choice<'a, O: Observer>(
     env: Env<'a>,
     paths: impl Iterator<Item = &'a Path<Ipv6Addr>> + Clone,
-    request: &Request<'_>,
+    wish: Wish,
     chosen: Option<(i32, &Path<Ipv6Addr>)>,
     observer: &mut O,
 ) {
     if paths.clone().any(|p| expired(p, env.now)) {
         observer.rule("choice: an expired route is passed over");
     }
-    let usable =
-        |request: &Request<'_>| paths.clone().filter(|p| score(env, p, request, -1).is_some()).count();
-    let (fit, exist) = (usable(request), usable(&Request { strict: false, ..*request }));
-    if fit < exist {
+    let usable = |wish: Wish| paths.clone().filter(|p| score(env, p, wish, -1).is_some()).count();
+    let anywhere = Wish { strict: false, ..wish };
+    let (fit, exist) = (usable(wish), usable(Wish { answering: false, ..anywhere }));
+    if usable(anywhere) < exist {
+        observer.rule("choice: a gateway that does not answer is passed over");
+    }
+    if fit < usable(anywhere) {
         observer.rule("choice: a route by another interface is passed over");
     }
     if exist < paths.clone().filter(|p| !expired(p, env.now)).count() {
@@ -98,7 +101,7 @@ pub fn choice<'a, O: Observer>(
     }
     let Some((best, path)) = chosen else { return };
     let others: Vec<i32> =
-        paths.filter(|p| !std::ptr::eq(*p, path)).filter_map(|p| score(env, p, request, -1)).collect();
+        paths.filter(|p| !std::ptr::eq(*p, path)).filter_map(|p| score(env, p, wish, -1)).collect();
     if others.contains(&best) {
         observer.rule("choice: the first of equals");
     }

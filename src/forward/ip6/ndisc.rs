@@ -2,7 +2,7 @@
 //! Linux: ip6_forward, ndisc_send_redirect.
 
 use super::super::act::{Act, Quote};
-use super::super::l3::limit::{HZ, jiffies};
+use super::super::l3::limit::{jiffies, second};
 use super::super::observe::{Observer, Rule};
 use super::own::{self, Made};
 use super::route::Kind;
@@ -43,7 +43,7 @@ fn prepare<'a, O: Observer>(
 ) -> Result<(Ipv6Addr, Ipv6Addr, &'a Iface), Rule> {
     let (hdr, _) = Ip6Hdr::ref_from_prefix(quote.bytes).map_err(|_| NO_HEADER)?;
     let (now, env) = (jiffies(act.env.now), act.env);
-    if !act.limits.peer(IpAddr::V6(hdr.dst()), HZ, now) {
+    if !act.limits.peer(IpAddr::V6(hdr.dst()), second(), now) {
         return Err(DESTINATION_LIMIT);
     }
     // The oldest of several, which is the last in the list. Linux: ipv6_get_lladdr.
@@ -52,12 +52,11 @@ fn prepare<'a, O: Observer>(
     if target != hdr.dst() && !ip6::is_link_local(target) {
         return Err(FAR_TARGET);
     }
-    let back =
-        own::output(env, Made::icmp(v6::REDIRECT, 0), Some(src), hdr.src(), quote.iif.index, quote.bytes);
+    let back = own::output(env, Made::icmp(v6::REDIRECT, 0), Some(src), hdr.src(), quote.iif.index, &[]);
     // On any link: the kernel does not ask whether it is the one that the packet came from.
     let on_link = back.kind == Kind::Unicast && back.member.is_some_and(|m| m.via.is_none());
     let out = back.oif(env).filter(|_| on_link).ok_or(FAR_SOURCE)?;
-    if !act.limits.peer(IpAddr::V6(hdr.src()), HZ, now) {
+    if !act.limits.peer(IpAddr::V6(hdr.src()), second(), now) {
         return Err(SOURCE_LIMIT);
     }
     Ok((src, hdr.src(), out))

@@ -9,7 +9,7 @@ use crate::iface::Iface;
 use crate::wire::dissect::{self, Flow};
 use crate::wire::{eth, ip6};
 use std::net::{IpAddr, Ipv6Addr};
-use warren_fib::{GroupKind, Member, Path, Pref, RouteType, Rule, RuleAction, RuleKey};
+use warren_fib::{GroupKind, Member, Nud, Path, Pref, RouteType, Rule, RuleAction, RuleKey};
 
 /// What is done with a packet on this route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,10 +66,25 @@ pub struct Request<'p> {
     pub prefer: u32,
     /// Only next hops on that interface.
     pub strict: bool,
-    /// The packet that the multipath hash is computed of.
+    /// The packet that the multipath hash is computed of; if empty, it is of the key, and of the label of `flow`.
     pub packet: &'p [u8],
     /// What was found in it, if rules asked before.
     pub flow: Option<Flow>,
+}
+
+impl Request<'_> {
+    fn wish(&self, answering: bool) -> Wish {
+        Wish { prefer: self.prefer, strict: self.strict, answering }
+    }
+
+    /// What chooses among several next hops.
+    pub(super) fn hash(&self, env: Env<'_>) -> u32 {
+        match (&self.flow, self.packet) {
+            (flow, []) => multipath::hash6_made(env.state, &self.key, flow.map_or(0, |flow| flow.label)),
+            (Some(flow), packet) => multipath::hash6_dissected(env.state, flow, packet),
+            (None, packet) => multipath::hash6(env.state, packet),
+        }
+    }
 }
 
 /// The route of a received packet. Linux: ip6_route_input.
@@ -135,12 +150,34 @@ fn lookup_observed<'a, O: Observer>(env: Env<'a>, request: &Request<'_>, observe
     Route::none(Kind::NoRoute)
 }
 
-/// The longest prefix with a usable path; `None` lets the next rule try. Linux: fib6_table_lookup.
+/// The longest prefix with a usable path; `None` lets the next rule try. Where the box forwards nothing by itself, next hops
+/// that do not answer count only if there is nothing else in the whole table. Linux: fib6_table_lookup, ip6_pol_route.
 fn table<'a, O: Observer>(
     env: Env<'a>,
     id: u32,
     rule: &Rule<Ipv6Addr>,
     request: &Request<'_>,
+    observer: &mut O,
+) -> Option<(u8, &'a Path<Ipv6Addr>)> {
+    let choosy = env.state.sysctl.all6.forwarding == 0;
+    let answering = if choosy { longest(env, id, request, true, observer) } else { None };
+    let (len, path) = answering.or_else(|| longest(env, id, request, false, observer))?;
+    // A route that leads nowhere is not suppressed: its error ends the search. Linux: fib_rules_lookup.
+    let suppressed = rule.suppresses(len) && !rejects(env, path);
+    if path.kind == RouteType::Throw {
+        observer.rule("lookup: thrown back to the next rule");
+    } else if suppressed {
+        observer.rule("lookup: suppressed by the rule");
+    }
+    (path.kind != RouteType::Throw && !suppressed).then_some((len, path))
+}
+
+/// The longest prefix with a usable path, through a next hop that answers if `answering`. Linux: fib6_node_lookup, rt6_select.
+fn longest<'a, O: Observer>(
+    env: Env<'a>,
+    id: u32,
+    request: &Request<'_>,
+    answering: bool,
     observer: &mut O,
 ) -> Option<(u8, &'a Path<Ipv6Addr>)> {
     let mut entered = false;
@@ -150,25 +187,49 @@ fn table<'a, O: Observer>(
             observer.rule("lookup: a prefix with routes for other sources only is passed by");
             continue;
         }
+        let wish = request.wish(answering);
         let path = if set.plain {
-            plain(env, &set.paths, request)
+            best(env, set.paths.iter().take(1), wish, &mut Unobserved)
         } else {
-            select(env, &set.paths, request, observer)
+            select(env, &set.paths, request.key.src, wish, observer)
         };
-        let Some(path) = path else {
-            observer.rule("lookup: on to a shorter prefix, this one has no usable route");
-            continue;
-        };
-        // A route that leads nowhere is not suppressed: its error ends the search. Linux: fib_rules_lookup.
-        let suppressed = rule.suppresses(len) && !rejects(env, path);
-        if path.kind == RouteType::Throw {
-            observer.rule("lookup: thrown back to the next rule");
-        } else if suppressed {
-            observer.rule("lookup: suppressed by the rule");
+        if let Some(path) = path {
+            return Some((len, path));
         }
-        return (path.kind != RouteType::Throw && !suppressed).then_some((len, path));
+        observer.rule("lookup: on to a shorter prefix, this one has no usable route");
     }
     None
+}
+
+/// What is asked of a next hop.
+#[derive(Clone, Copy)]
+pub(super) struct Wish {
+    pub(super) prefer: u32,
+    pub(super) strict: bool,
+    pub(super) answering: bool,
+}
+
+impl Wish {
+    /// Whether this leg is on the interface that is insisted on, and may answer. Linux: rt6_score_route, rt6_check_neigh.
+    fn allows(self, env: Env<'_>, m: &Member) -> bool {
+        (!self.strict || self.on_link(m)) && !(self.answering && failed(env, m))
+    }
+
+    fn on_link(self, m: &Member) -> bool {
+        self.prefer == 0 || m.oif == self.prefer
+    }
+}
+
+/// Whether a gateway is known not to answer. Linux: rt6_check_neigh (RT6_NUD_FAIL_PROBE).
+fn failed(env: Env<'_>, m: &Member) -> bool {
+    let entry = m.via.and_then(|via| env.view.neighbour(m.oif, via));
+    entry.is_some_and(|n| n.neighbour.state == Nud::FAILED)
+}
+
+/// Whether a leg works; one without carrier may count as one that does. Linux: find_match, fib6_ignore_linkdown.
+fn works(env: Env<'_>, m: &Member) -> bool {
+    let ignored = || env.state.ifaces.get(m.oif).is_some_and(|i| i.conf6.ignore_routes_with_linkdown != 0);
+    !m.dead && !(m.linkdown && ignored())
 }
 
 /// Whether packets on this path go nowhere, by its type or by its next hop.
@@ -184,30 +245,26 @@ fn enters(paths: &[Path<Ipv6Addr>], src: Ipv6Addr) -> bool {
     narrow.peek().is_none() || narrow.any(|p| p.src.contains(src))
 }
 
-/// One path and nothing to choose: it only has to be usable.
-fn plain<'a>(env: Env<'a>, paths: &'a [Path<Ipv6Addr>], request: &Request<'_>) -> Option<&'a Path<Ipv6Addr>> {
-    best(env, paths.iter().take(1), request, &mut Unobserved)
-}
-
 /// The source prefixes from the longest that matches, each with its paths. Linux: fib6_node_lookup, rt6_select.
 fn select<'a, O: Observer>(
     env: Env<'a>,
     paths: &'a [Path<Ipv6Addr>],
-    request: &Request<'_>,
+    src: Ipv6Addr,
+    wish: Wish,
     observer: &mut O,
 ) -> Option<&'a Path<Ipv6Addr>> {
-    let matches = |p: &&Path<Ipv6Addr>| p.src.contains(request.key.src);
+    let matches = |p: &&Path<Ipv6Addr>| p.src.contains(src);
     let mut below = u8::MAX;
     while let Some(len) = paths.iter().filter(matches).map(|p| p.src.len()).filter(|&l| l < below).max() {
-        let of_source = || paths.iter().filter(|p| p.src.len() == len && p.src.contains(request.key.src));
+        let of_source = || paths.iter().filter(|p| p.src.len() == len && p.src.contains(src));
         let metric = of_source().map(|p| p.metric).min()?;
         // The lowest metric alone, and only if nothing there is usable all that remain, by score.
-        let lowest = best(env, of_source().filter(|p| p.metric == metric), request, observer);
+        let lowest = best(env, of_source().filter(|p| p.metric == metric), wish, observer);
         if lowest.is_some() {
             observer.rule("choice: among the routes of the lowest metric");
             return lowest;
         }
-        let rest = best(env, of_source().filter(|p| p.metric != metric), request, observer);
+        let rest = best(env, of_source().filter(|p| p.metric != metric), wish, observer);
         if rest.is_some() {
             observer.rule("choice: nothing of the lowest metric is usable");
             return rest;
@@ -221,7 +278,7 @@ fn select<'a, O: Observer>(
 fn best<'a, O: Observer>(
     env: Env<'a>,
     paths: impl Iterator<Item = &'a Path<Ipv6Addr>> + Clone,
-    request: &Request<'_>,
+    wish: Wish,
     observer: &mut O,
 ) -> Option<&'a Path<Ipv6Addr>> {
     let mut chosen: Option<(i32, &Path<Ipv6Addr>)> = None;
@@ -232,19 +289,19 @@ fn best<'a, O: Observer>(
             return Some(path); // A blackhole nexthop object ends the search. Linux: __find_rr_leaf.
         }
         let above = chosen.map_or(-1, |(best, _)| best);
-        let Some(score) = score(env, path, request, above) else { continue };
+        let Some(score) = score(env, path, wish, above) else { continue };
         if chosen.is_none_or(|(best, _)| score > best) {
             chosen = Some((score, path));
         }
     }
     if observer.wants_rules() {
-        named::choice(env, paths, request, chosen, observer);
+        named::choice(env, paths, wish, chosen, observer);
     }
     chosen.map(|(_, path)| path)
 }
 
 /// How good a path is for the request, where one with the score `above` is known; `None` if it cannot be used. RFC 4191 3.2; Linux: rt6_score_route.
-pub(super) fn score(env: Env<'_>, path: &Path<Ipv6Addr>, request: &Request<'_>, above: i32) -> Option<i32> {
+pub(super) fn score(env: Env<'_>, path: &Path<Ipv6Addr>, wish: Wish, above: i32) -> Option<i32> {
     if expired(path, env.now) {
         return None;
     }
@@ -256,17 +313,13 @@ pub(super) fn score(env: Env<'_>, path: &Path<Ipv6Addr>, request: &Request<'_>, 
     let group = path.group.and_then(|id| env.view.group(id));
     let Some(group) = group.filter(|g| g.kind != GroupKind::Blackhole) else {
         // Reject routes stand on the loopback device, which no packet asks for.
-        return (!request.strict).then_some(preference);
+        return (!wish.strict).then_some(preference);
     };
-    // Linux: find_match, fib6_ignore_linkdown.
-    let ignored = |m: &Member| {
-        m.linkdown && env.state.ifaces.get(m.oif).is_some_and(|i| i.conf6.ignore_routes_with_linkdown != 0)
-    };
-    let usable = group.members.iter().filter(|m| !m.dead && !ignored(m));
-    let on_link = |m: &Member| request.prefer == 0 || m.oif == request.prefer;
-    let mut scores = usable.filter_map(|member| {
-        if on_link(member) { Some(2 | preference) } else { (!request.strict).then_some(preference) }
-    });
+    // What is the host's own does not depend on a carrier. Linux: fib6_ifdown.
+    let ours = matches!(path.kind, RouteType::Local | RouteType::Anycast);
+    let usable = group.members.iter().filter(|m| works(env, m) || ours && !m.dead);
+    let usable = usable.filter(|m| wish.allows(env, m));
+    let mut scores = usable.map(|m| preference | if wish.on_link(m) { 2 } else { 0 });
     // Of a nexthop group the first member that is better speaks for all. Linux: rt6_nh_find_match.
     if group.kind == GroupKind::Plain { scores.max() } else { scores.find(|score| *score > above) }
 }
@@ -297,12 +350,19 @@ fn finish<'a>(
     let member = match &group.members[..] {
         [only] => Some(only),
         members => {
-            let hash = multipath::hash_of(env.state, request.flow.as_ref(), request.packet);
+            let hash = request.hash(env);
             let chosen = group.select(hash, |m| good(env, &group.kind, m)).and_then(|i| members.get(i));
-            // Where an interface is insisted on, another one's leg gives way to the first that fits.
-            let fits =
-                |m: &&Member| !request.strict || m.oif == request.prefer || group.kind != GroupKind::Plain;
-            chosen.filter(fits).or_else(|| members.iter().filter(|m| !m.dead).find(fits))
+            let choosy = env.state.sysctl.all6.forwarding == 0;
+            let taken = |m: &&Member| group.kind != GroupKind::Plain || request.wish(choosy).allows(env, m);
+            chosen.filter(taken).or_else(|| {
+                // The leg by which the route was found: one that answers, if any does, and rather back than on.
+                let fits = |answering| {
+                    let wish = request.wish(answering);
+                    let legs = || members.iter().filter(move |m| works(env, m) && wish.allows(env, m));
+                    legs().find(|m| wish.on_link(m)).or_else(|| legs().next())
+                };
+                fits(choosy).or_else(|| fits(false))
+            })
         }
     };
     Route { member, ..found }

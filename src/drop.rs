@@ -125,8 +125,12 @@ drop_reasons! {
     V6RoutingShort NOT_SPECIFIED [In Ip6InHdrErrors] "8200 4.4" ipv6_rthdr_rcv "The routing header is longer than the packet.";
     V6RoutingAddress NOT_SPECIFIED [In Ip6InAddrErrors] "8200 4.4" ipv6_rthdr_rcv "A routing header in a multicast packet or a frame not for us is ignored.";
     V6RoutingType NOT_SPECIFIED [In Ip6InHdrErrors] "5095 3" ipv6_rthdr_rcv "The routing header has segments left and a type that is not followed.";
-    V6SegmentRoutingOff NOT_SPECIFIED [] "8754 4.3" ipv6_srh_rcv "Segment routing is off on the ingress interface; without a kernel behind it always is.";
-    V6SegmentsLeft NOT_SPECIFIED [In Ip6InHdrErrors] "8754 4.3.1.1" ipv6_srh_rcv "The segment routing header has more segments left than it carries.";
+    V6SegmentRoutingOff NOT_SPECIFIED [] "8754 4.3" ipv6_srh_rcv "Segment routing, or RPL source routing, is not on both for all and for the ingress interface.";
+    V6SegmentHmac NOT_SPECIFIED [] "8754 2.1.2" seg6_hmac_validate_skb "The segment routing header lacks the proof that is asked for, or bears one and no key is known to check it.";
+    V6SegmentsLeft NOT_SPECIFIED [In Ip6InHdrErrors] "8754 4.3.1.1" ipv6_srh_rcv "The routing header has more segments left than it carries.";
+    V6RplForm NOT_SPECIFIED [] "6554 3" ipv6_rpl_srh_rcv "The lengths in the RPL header do not fit each other, or it holds too many addresses.";
+    V6RplMulticast NOT_SPECIFIED [] "6554 4.2" ipv6_rpl_srh_rcv "The next address of the RPL header is a group.";
+    V6RplLoop NOT_SPECIFIED [] "6554 4.2" ipv6_chk_rpl_srh_loop "The route in the RPL header comes back to this host too often.";
 
     V6DestoptsShort NOT_SPECIFIED [In Ip6InHdrErrors] "8200 4.6" ipv6_destopt_rcv "The destination options header is longer than the packet.";
     V6DestoptsLong NOT_SPECIFIED [] "8504 5.3" ipv6_destopt_rcv "The destination options header is longer than max_dst_opts_length allows.";

@@ -3,7 +3,7 @@
 
 use super::Local;
 use super::neighbours::Heard;
-use super::send::{Head6, route6, send6, source6};
+use super::send::{Head6, route6, send6, slot6, source6};
 use super::transport::{self, Malformed, TCP_LEN};
 use super::{exthdrs, exthdrs::Way, ndisc};
 use crate::drop::DropReason as D;
@@ -14,6 +14,7 @@ use crate::forward::ip6::{addr, icmp};
 use crate::forward::l3::limit::jiffies;
 use crate::forward::observe::Observer;
 use crate::frame::{Meta, PktType};
+use crate::iface::LinkKind;
 use crate::stats::Mib;
 use crate::wire::eth::EthHdr;
 use crate::wire::icmp::{IcmpHdr, set_csum6, v6};
@@ -178,7 +179,9 @@ fn icmp<O: Observer>(
     packet: &Packet<'_, '_>,
     data: &[u8],
 ) -> Result<Option<Heard>, D> {
-    let (hdr, slot) = (packet.hdr, Some(packet.local.iif.slot));
+    let (hdr, iif) = (packet.hdr, packet.local.iif);
+    // By lo comes what the owner of the address said. Linux: icmp6_dev.
+    let slot = Some(if iif.kind == LinkKind::Loopback { owner(act, packet) } else { iif.slot });
     act.stats.mib(Mib::Icmp6InMsgs, slot, 1);
     let right =
         packet.local.sum_is_known() || transport::sum_is_right(pseudo(hdr, proto::ICMPV6, data.len()), data);
@@ -251,7 +254,7 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[
     let flow_label = if sysctl.flowlabel_reflect & 4 != 0 { hdr.flow_label() } else { 0 };
     let traffic_class = hdr.traffic_class();
     let head = Head6 { src, dst: peer, traffic_class, flow_label, proto: proto::ICMPV6 };
-    let slot = Some(way.1.slot);
+    let slot = Some(slot6(act, &way));
     if send6(act, &packet.local, way, &head, &reply) {
         for mib in [Mib::Icmp6OutMsgs, Mib::Icmp6OutEchoReplies, Mib::Icmp6OutType129] {
             act.stats.mib(mib, slot, 1);

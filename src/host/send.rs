@@ -47,7 +47,8 @@ pub fn route4<'a, O>(
     Some((route, oif))
 }
 
-/// The way back to `dst`, by `oif` if that is not 0 and the addresses ask for it; that there is none is counted.
+/// The way back to `dst`, by `oif` if that is not 0 and the addresses ask for it; that there is none is counted. To this
+/// host it leads over lo.
 /// Linux: ip6_dst_lookup_tail.
 pub fn route6<'a, O>(
     act: &Act<'a, '_, O>,
@@ -61,8 +62,13 @@ pub fn route6<'a, O>(
     if route.kind == Kind::NoRoute && route.path.is_none() {
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
     }
-    let oif = route.oif(act.env).filter(|_| route.kind == Kind::Unicast)?;
+    let oif = route.device(act.env)?;
     Some((route, oif))
+}
+
+/// Where what leaves by a way is counted. Linux: ip6_dst_idev.
+pub fn slot6<O>(act: &Act<'_, '_, O>, (route, oif): &(Route6<'_>, &Iface)) -> u16 {
+    route.oif(act.env).map_or(oif.slot, |owner| owner.slot)
 }
 
 /// The source that suits a way. Linux: ip6_route_get_saddr.
@@ -119,14 +125,15 @@ pub fn send4<'a, O: Observer>(
 pub fn send6<'a, O: Observer>(
     act: &mut Act<'a, '_, O>,
     local: &Local<'_, '_>,
-    (route, oif): (Route6<'a>, &'a Iface),
+    way: (Route6<'a>, &'a Iface),
     head: &Head6,
     body: &[u8],
 ) -> bool {
+    let slot = Some(slot6(act, &way));
+    let (route, oif) = way;
     let hops = route.path.map_or(0, |p| p.hoplimit);
     let hops = if hops != 0 { hops } else { u8::try_from(oif.conf6.hop_limit).unwrap_or(64) };
     let len = Ip6Hdr::LEN + body.len();
-    let slot = Some(oif.slot);
     act.stats.mib(Mib::Ip6OutRequests, slot, 1);
     let Ok(payload) = u16::try_from(body.len()) else { return false };
     if len > usize::try_from(oif.conf6.mtu).unwrap_or(0) {

@@ -19,7 +19,7 @@ use super::decision::{Decision, ReplyKind, Verdict};
 use super::observe::Observer;
 use crate::drop::DropReason;
 use crate::frame::Meta;
-use crate::iface::Iface;
+use crate::iface::{Iface, LinkKind};
 use crate::stats::Mib;
 use crate::wire::icmp::v6;
 use crate::wire::ip6::Ip6Hdr;
@@ -59,6 +59,10 @@ fn path<'a, O: Observer>(
     meta: Meta,
 ) -> Result<Verdict<'a>, DropReason> {
     let packet = rcv::receive(cx, bytes, meta)?;
+    // What comes by lo brings along the route that led it there. Linux: ip6_rcv_finish_core (skb_valid_dst).
+    if cx.iif.kind == LinkKind::Loopback {
+        return Ok(Verdict::Local);
+    }
     let route = route::input(cx, &packet);
     act_on(cx, &packet, &route)
 }

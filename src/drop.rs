@@ -115,12 +115,12 @@ drop_reasons! {
     // ip6_output
     V6OutDisabled IPV6DISABLED [Out Ip6OutDiscards] "" ip6_output "IPv6 is switched off on the way out.";
     V6TooBigRoute NOT_SPECIFIED [Out Ip6FragFails] "8200 5" ip6_fragment "The packet is larger than the route's own MTU.";
-    V6MulticastScopeOut NOT_SPECIFIED [] "4291 2.7" ip6_finish_output2 "A group of interface-local scope does not leave the host.";
     V6NeighbourTableFull NEIGH_CREATEFAIL [Out Ip6OutNoRoutes] "" ip6_finish_output2 "The neighbour table is full.";
     V6NeighbourFailed NEIGH_FAILED [] "4443 3.1" ndisc_error_report "The next hop did not answer neighbour discovery.";
     V6NeighbourQueueFull NEIGH_QUEUEFULL [] "4861 7.2.2" __neigh_event_send "Too many bytes wait for the next hop's address; the oldest packet gives way.";
 
     // local delivery and routing headers, where warren stands for the host
+    V6MulticastUnheard IP_INADDRERRORS [In Ip6InDiscards] "4291 2.8" ip6_protocol_deliver_rcu "A route of type local brought a packet for a group that nobody here listens to.";
     V6UnknownProtocol IP_NOPROTO [In Ip6InUnknownProtos] "8200 4" ip6_protocol_deliver_rcu "Nobody here speaks the protocol that the packet carries.";
     V6RoutingShort NOT_SPECIFIED [In Ip6InHdrErrors] "8200 4.4" ipv6_rthdr_rcv "The routing header is longer than the packet.";
     V6RoutingAddress NOT_SPECIFIED [In Ip6InAddrErrors] "8200 4.4" ipv6_rthdr_rcv "A routing header in a multicast packet or a frame not for us is ignored.";

@@ -94,8 +94,12 @@ pub fn deliver<O: Observer>(
             return None;
         }
     };
-    let done = protocol(act, &packet, &payload);
     let owner = Some(owner(act, &packet));
+    if unheard(&packet, &payload) {
+        act.count_drop(D::V6MulticastUnheard, owner, None);
+        return None;
+    }
+    let done = protocol(act, &packet, &payload);
     match done {
         Ok(heard) => {
             act.stats.mib(Mib::Ip6InDelivers, owner, 1);
@@ -141,6 +145,18 @@ fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
         own::output(env, made, src, dst, iif.index, bytes).oif(env)
     };
     link.or_else(onward).map_or(iif.slot, |i| i.slot)
+}
+
+/// Whether a message is for a group that was not joined here, and not one about membership. Linux: ip6_protocol_deliver_rcu.
+fn unheard(packet: &Packet<'_, '_>, payload: &Payload<'_>) -> bool {
+    let about_members = || matches!(payload.data.first(), Some(130..=132 | 143));
+    let asked = match payload.proto {
+        proto::ICMPV6 => !about_members(),
+        proto::UDP | proto::TCP => true,
+        _ => false,
+    };
+    let dst = packet.hdr.dst();
+    asked && dst.is_multicast() && !packet.local.iif.groups6.contains(&dst)
 }
 
 fn protocol<O: Observer>(

@@ -23,7 +23,6 @@ use crate::iface::{Iface, LinkKind};
 use crate::stats::Mib;
 use crate::wire::icmp::v6;
 use crate::wire::ip6::Ip6Hdr;
-use crate::wire::{eth, ip6};
 use route::Kind;
 use zerocopy::FromBytes;
 
@@ -118,11 +117,6 @@ fn act_on<'a, O: Observer>(
             Err(if unspecified { DropReason::V6DestinationUnspecified } else { DropReason::V6NoRoute })
         }
     }
-}
-
-/// The link-layer address of a multicast next hop (RFC 2464 7).
-fn multicast_mac(dst: std::net::Ipv6Addr) -> Option<[u8; 6]> {
-    ip6::multicast_scope(dst).map(|_| eth::multicast_mac6(dst))
 }
 
 /// The counter for the ECN bits of a received packet (RFC 3168 5).

@@ -1,11 +1,14 @@
 //! The way out: the route's own MTU, the counters of the link, the next hop. Linux: ip6_output to neigh_output.
+//!
+//! Packets for groups do not come here: the route of ff00::/8 that each interface has is asked before all that could lead
+//! them out.
 
 use super::super::ctx::{Ctx, neighbour, send_or_hold};
 use super::super::decision::{Edit, ReplyKind, Verdict};
 use super::super::l3::gso;
 use super::super::observe::Observer;
+use super::Packet;
 use super::route::Route;
-use super::{Packet, multicast_mac};
 use crate::drop::DropReason as D;
 use crate::stats::Mib;
 use crate::wire::ip6::{ExtHdr, Ip6Hdr};
@@ -29,15 +32,11 @@ pub fn output<'a, O: Observer>(
     }
     cx.check(D::V6TooBigRoute, fits)?;
     let dst = packet.hdr.dst();
-    if dst.is_multicast() {
-        cx.count_out(Mib::Ip6OutMcastPkts, 1);
-        cx.count_out(Mib::Ip6OutMcastOctets, packet.bytes.len());
-    }
     cx.count_out(Mib::Ip6OutTransmits, 1);
     cx.count_out(Mib::Ip6OutOctets, packet.bytes.len());
     let next = route.next_hop(dst);
     cx.step("next hop", "RFC 4861 5.2", "ip6_finish_output2", format_args!("{next} on {}", oif.name));
-    let way = neighbour(cx.env, oif, next, multicast_mac(dst));
+    let way = neighbour(cx.env, oif, next, None);
     Ok(send_or_hold(way, Edit { len: packet.bytes.len(), decrement: true, header: None }))
 }
 

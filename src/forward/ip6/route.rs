@@ -313,10 +313,12 @@ fn finish<'a>(
     request: &Request<'_>,
     (prefix_len, path): (u8, &'a Path<Ipv6Addr>),
 ) -> Route<'a> {
+    // Linux: ip6_rt_init_dst, which asks the prefix.
+    let of_group = prefix_len >= 8 && request.key.dst.is_multicast();
     let kind = match path.kind {
-        RouteType::Unicast | RouteType::Broadcast => Kind::Unicast,
         RouteType::Local | RouteType::Anycast => Kind::Local,
-        RouteType::Multicast => Kind::Multicast,
+        RouteType::Unicast | RouteType::Broadcast | RouteType::Multicast if of_group => Kind::Multicast,
+        RouteType::Unicast | RouteType::Broadcast | RouteType::Multicast => Kind::Unicast,
         RouteType::Blackhole => Kind::Blackhole,
         RouteType::Prohibit => Kind::Prohibit,
         RouteType::Unreachable | RouteType::Throw => Kind::NoRoute,

@@ -115,7 +115,6 @@ drop_reasons! {
     // ip6_output
     V6OutDisabled IPV6DISABLED [Out Ip6OutDiscards] "" ip6_output "IPv6 is switched off on the way out.";
     V6TooBigRoute NOT_SPECIFIED [Out Ip6FragFails] "8200 5" ip6_fragment "The packet is larger than the route's own MTU.";
-    V6NeighbourTableFull NEIGH_CREATEFAIL [Out Ip6OutNoRoutes] "" ip6_finish_output2 "The neighbour table is full.";
     V6NeighbourFailed NEIGH_FAILED [] "4443 3.1" ndisc_error_report "The next hop did not answer neighbour discovery.";
     V6NeighbourQueueFull NEIGH_QUEUEFULL [] "4861 7.2.2" __neigh_event_send "Too many bytes wait for the next hop's address; the oldest packet gives way.";
 
@@ -186,7 +185,6 @@ drop_reasons! {
 
     // ip_output
     V4FragmentMtu PKT_TOO_BIG [In IpFragFails] "791 3.2" ip_do_fragment "The MTU leaves no room for a fragment.";
-    V4NeighbourTableFull NEIGH_CREATEFAIL [] "" ip_finish_output2 "The neighbour table is full.";
     V4NeighbourFailed NEIGH_FAILED [] "1812 4.3.3.1" ipv4_link_failure "The next hop did not answer ARP.";
     V4NeighbourQueueFull NEIGH_QUEUEFULL [] "1122 2.3.2.2" __neigh_event_send "Too many bytes wait for the next hop's address; the oldest packet gives way.";
     V4HostFragment FRAG_REASM_TIMEOUT [] "791 3.2" ip_local_deliver "A fragment for this host: warren puts none together.";

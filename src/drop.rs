@@ -119,13 +119,13 @@ drop_reasons! {
     V6NeighbourQueueFull NEIGH_QUEUEFULL [] "4861 7.2.2" __neigh_event_send "Too many bytes wait for the next hop's address; the oldest packet gives way.";
 
     // local delivery and routing headers, where warren stands for the host
-    V6MulticastUnheard IP_INADDRERRORS [In Ip6InDiscards] "4291 2.8" ip6_protocol_deliver_rcu "A route of type local brought a packet for a group that nobody here listens to.";
+    V6MulticastUnheard IP_INADDRERRORS [In Ip6InDiscards] "4291 2.8" ip6_protocol_deliver_rcu "A local route led here, but nobody listens to the group.";
     V6UnknownProtocol IP_NOPROTO [In Ip6InUnknownProtos] "8200 4" ip6_protocol_deliver_rcu "Nobody here speaks the protocol that the packet carries.";
     V6RoutingShort NOT_SPECIFIED [In Ip6InHdrErrors] "8200 4.4" ipv6_rthdr_rcv "The routing header is longer than the packet.";
     V6RoutingAddress NOT_SPECIFIED [In Ip6InAddrErrors] "8200 4.4" ipv6_rthdr_rcv "A routing header in a multicast packet or a frame not for us is ignored.";
     V6RoutingType NOT_SPECIFIED [In Ip6InHdrErrors] "5095 3" ipv6_rthdr_rcv "The routing header has segments left and a type that is not followed.";
-    V6SegmentRoutingOff NOT_SPECIFIED [] "8754 4.3" ipv6_srh_rcv "Segment routing, or RPL source routing, is not on both for all and for the ingress interface.";
-    V6SegmentHmac NOT_SPECIFIED [] "8754 2.1.2" seg6_hmac_validate_skb "The segment routing header lacks the proof that is asked for, or bears one and no key is known to check it.";
+    V6SegmentRoutingOff NOT_SPECIFIED [] "8754 4.3" ipv6_srh_rcv "Segment or RPL source routing is not on for all and for the ingress interface.";
+    V6SegmentHmac NOT_SPECIFIED [] "8754 2.1.2" seg6_hmac_validate_skb "The proof that is asked for is missing, or no key is known to check it.";
     V6SegmentsLeft NOT_SPECIFIED [In Ip6InHdrErrors] "8754 4.3.1.1" ipv6_srh_rcv "The routing header has more segments left than it carries.";
     V6RplForm NOT_SPECIFIED [] "6554 3" ipv6_rpl_srh_rcv "The lengths in the RPL header do not fit each other, or it holds too many addresses.";
     V6RplMulticast NOT_SPECIFIED [] "6554 4.2" ipv6_rpl_srh_rcv "The next address of the RPL header is a group.";

@@ -40,8 +40,10 @@ pub enum Why {
     Short,
     /// The destination is in `left`.
     Left,
-    /// Carries a router alert.
+    /// Carries an IPv4 router alert.
     RouterAlert,
+    /// Carries IPv6 hop-by-hop options.
+    HopByHop,
 }
 
 impl Why {
@@ -54,6 +56,7 @@ impl Why {
             Why::Short => "too short to hold a destination address",
             Why::Left => "its destination belongs to the host",
             Why::RouterAlert => "carries a router alert",
+            Why::HopByHop => "carries hop-by-hop options",
         }
     }
 }

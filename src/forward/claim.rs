@@ -1,22 +1,17 @@
 //! Which frames of a taken interface are warren's: one pure rule, which the guard in the kernel mirrors.
 //!
 //! Claimed is a frame that is addressed to this host at layer 2, carries no VLAN tag, is IPv4 or IPv6, is long enough
-//! to hold a destination address, whose destination is not left to the kernel, and that carries neither an IPv4 router alert
-//! nor IPv6 hop-by-hop options. Claimed frames are warren's to forward, drop and count, malformed ones included; all others
-//! are the kernel's.
-//!
-//! The alert is looked for byte by byte and not option by option: it cannot be missed in malformed options, and the guard,
+//! to hold a destination address, whose destination is not left to the kernel and that carries no router alert. The
+//! alert is looked for byte by byte and not option by option: it cannot be missed in malformed options, and the guard,
 //! which cannot walk options, says the same. What is taken for an alert by mistake is merely the kernel's to forward.
-//! Hop-by-hop options are left as a whole, since what becomes of some only the kernel knows: who asked for router alerts,
-//! which IOAM namespaces it writes into, which CALIPSO domains it accepts. The source filters of joined groups, which it
-//! knows alone as well, no claimed frame meets: all groups are left.
+//! Claimed frames are warren's to forward, drop and count, malformed ones included; all others are the kernel's.
 
 use super::decision::Why;
 use crate::frame::{Meta, PktType};
 use crate::state::Left;
 use crate::wire::eth::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN, EthHdr};
 use crate::wire::ip4::{self, Ip4Hdr};
-use crate::wire::ip6::Ip6Hdr;
+use crate::wire::ip6::{self, Ip6Hdr};
 use crate::wire::proto;
 use zerocopy::FromBytes;
 
@@ -61,12 +56,12 @@ pub fn claim(frame: &[u8], meta: &Meta, left: &Left) -> Result<Family, Why> {
             }
         }
         Family::V6 => {
-            let (hdr, _) = Ip6Hdr::ref_from_prefix(packet).map_err(|_| Why::Short)?;
+            let (hdr, rest) = Ip6Hdr::ref_from_prefix(packet).map_err(|_| Why::Short)?;
             if left.contains6(hdr.dst()) {
                 return Err(Why::Left);
             }
-            if hdr.next_header == proto::HOPOPTS {
-                return Err(Why::HopByHop);
+            if hdr.next_header == proto::HOPOPTS && alert6(rest) {
+                return Err(Why::RouterAlert);
             }
         }
     }
@@ -78,4 +73,12 @@ fn alert4(packet: &[u8]) -> bool {
     let options = packet.get(Ip4Hdr::LEN..).unwrap_or_default();
     let len = Ip4Hdr::ref_from_prefix(packet).map_or(0, |(h, _)| h.ihl().saturating_sub(Ip4Hdr::LEN));
     options.iter().take(len).any(|&b| b == ip4::opt::RA)
+}
+
+/// RFC 2711: the bytes 5, 2 side by side in a hop-by-hop header of up to 64 bytes, or any longer header.
+fn alert6(header: &[u8]) -> bool {
+    let Some(&units) = header.get(1) else { return false };
+    let options = header.get(2..).unwrap_or_default();
+    let options = options.get(..usize::from(units) * 8 + 6).unwrap_or(options);
+    units > 7 || options.windows(2).any(|pair| pair == [ip6::opt::ROUTER_ALERT, 2])
 }

@@ -40,10 +40,8 @@ pub enum Why {
     Short,
     /// The destination is in `left`.
     Left,
-    /// Carries an IPv4 router alert.
+    /// Carries a router alert.
     RouterAlert,
-    /// Carries IPv6 hop-by-hop options.
-    HopByHop,
 }
 
 impl Why {
@@ -56,7 +54,6 @@ impl Why {
             Why::Short => "too short to hold a destination address",
             Why::Left => "its destination belongs to the host",
             Why::RouterAlert => "carries a router alert",
-            Why::HopByHop => "carries hop-by-hop options",
         }
     }
 }

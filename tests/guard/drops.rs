@@ -68,9 +68,11 @@ fn frames() -> Vec<(&'static str, Vec<u8>, bool)> {
         ("no IPv4 at all", [&ipv4("10.9.9.9", &[], 46)[..14], &[0x99; 46]].concat(), true),
         ("options without alert", ipv4("10.9.9.9", &[7, 7, 4, 0, 0, 0, 0, 0], 60), true),
         ("IPv4 router alert", ipv4("10.9.9.9", &[148, 4, 0, 0], 60), false),
-        ("hop-by-hop options", hop_by_hop(&[17, 0, 1, 4, 0, 0, 0, 0]), false),
-        ("hop-by-hop options cut off", hop_by_hop(&[]), false),
+        ("IPv6 router alert", hop_by_hop(&[17, 0, 5, 2, 0, 0, 1, 0]), false),
+        ("hop-by-hop without", hop_by_hop(&[17, 0, 1, 4, 0, 0, 0, 0]), true),
+        ("long hop-by-hop", hop_by_hop(&[&[17, 8], [0; 70].as_slice()].concat()), false),
         ("alert in the last byte", ipv4("10.9.9.9", &[[1; 39].as_slice(), &[148]].concat(), 60), false),
+        ("alert in the last pair", hop_by_hop(&[&[17, 7], [1; 60].as_slice(), &[5, 2]].concat()), false),
         ("paged IPv4", ipv4("10.9.9.9", &[], 5000), true),
         ("paged IPv6", ipv6("2002::1", 17, &[0; 5000]), true),
         ("paged IPv4 with alert", ipv4("10.9.9.9", &[1, 1, 1, 148], 5000), false),
@@ -110,6 +112,8 @@ fn both_forms_agree_on_generated_frames() {
 fn generated(random: &mut Random) -> Vec<u8> {
     let mut octet = || match random.below(40) {
         0 => 148,
+        1..4 => 5,
+        4..8 => 2,
         _ => random.below(256) as u8,
     };
     let tail: Vec<u8> = (0..90).map(|_| octet()).collect();
@@ -119,7 +123,7 @@ fn generated(random: &mut Random) -> Vec<u8> {
         frame
     } else {
         let to = if random.below(4) == 0 { "ff02::1" } else { "2002::1" };
-        ipv6(to, if random.below(4) == 0 { 0 } else { 6 }, &[17, random.below(10) as u8])
+        ipv6(to, if random.below(4) == 0 { 6 } else { 0 }, &[17, random.below(10) as u8])
     };
     frame.extend(tail);
     frame.truncate(20 + random.below(130) as usize);

@@ -55,7 +55,7 @@ fn every_frame_is_handled_once() {
     // The classes would prove little if nothing were forwarded or answered.
     let of = |name: &str| alone.iter().find(|seen| seen.name == name).unwrap().wires;
     for forwarded in
-        ["transit IPv4", "transit IPv6", "router alert IPv4", "hop-by-hop options", "fragment IPv4"]
+        ["transit IPv4", "transit IPv6", "router alert IPv4", "router alert IPv6", "fragment IPv4"]
     {
         assert_eq!(of(forwarded), [0, 1, 0], "{forwarded}");
     }
@@ -217,7 +217,6 @@ fn classes(lab: &Lab) -> Vec<Class> {
     add("other host IPv6", Nobody, &|m| tell6(&b6, stranger, m));
 
     add("router alert IPv4", Kernel, &|m| with_ipv4(tell4(&b4, macs, m), &[148, 4, 0, 0], 0)); // RFC 2113
-    add("hop-by-hop options", Kernel, &|m| with_extension(tell6(&b6, macs, m), 0, [0, 0, 1, 4, 0, 0, 0, 0]));
     add("router alert IPv6", Kernel, &|m| with_extension(tell6(&b6, macs, m), 0, [0, 0, 5, 2, 0, 0, 1, 0])); // RFC 2711
     add("fragment IPv4", Warren, &|m| with_ipv4(tell4(&b4, macs, m), &[], 0x2000));
     add("later fragment IPv4", Warren, &|m| with_ipv4(tell4(&b4, macs, m), &[], 0x0010));

@@ -11,11 +11,12 @@
 //! 1. It is addressed to this host at layer 2 (packet type HOST) and bears no VLAN tag.
 //! 2. Its ethertype is 0x0800 and it has at least 14 + 20 bytes, or 0x86dd and at least 14 + 40.
 //! 3. The destination address (at 14 + 16, or 14 + 24) is in no prefix of `left`.
-//! 4. It carries no options that only the kernel understands:
-//!    - IPv4 (router alert, RFC 2113): with `h` = 4 * (byte 14 & 15), no readable byte in 14 + 20 .. 14 + `h` is 148.
-//!    - IPv6 (hop-by-hop options, RFC 8200 4.3): next header (byte 20) is not 0.
+//! 4. It cannot carry a router alert:
+//!    - IPv4 (RFC 2113): with `h` = 4 * (byte 14 & 15), no readable byte in 14 + 20 .. 14 + `h` is 148.
+//!    - IPv6 (RFC 2711): only if next header (byte 20) is 0 and byte 55, the hop-by-hop header's length `n`, is readable:
+//!      `n` is at most 7, and no two neighbouring readable bytes in 56 .. 62 + 8 * `n` are 5, 2.
 //!
-//! The byte of an alert is looked for wherever it may stand: walking the options would have to agree on every way in
+//! The bytes of an alert are looked for wherever they may stand: walking the options would have to agree on every way in
 //! which options can be malformed, and nftables cannot walk them. A packet left by mistake is forwarded by the kernel.
 //!
 //! # Two ways to guard

@@ -7,9 +7,8 @@
 //! table netdev warren-<port> {
 //!   set left4 { type ipv4_addr; flags interval }        set left6 alike
 //!   map lease { type ether_type : verdict; flags timeout; elements = { ip timeout 1s : jump claim4, ip6 ... } }
-//!   chain alert4 { one rule for each byte where 148 may stand: accept }
-//!   chain claim4 { ip daddr @left4 accept; @nh,4,4 > 5 jump alert4; ip daddr <any> drop }
-//!   chain claim6 { ip6 daddr @left6 accept; ip6 nexthdr 0 accept; ip6 daddr <any> drop }
+//!   chain alert4 { one rule for each byte where 148 may stand: accept }      chain alert6 alike
+//!   chain claim4 { ip daddr @left4 accept; @nh,4,4 > 5 jump alert4; ip daddr <any> drop }      chain claim6 alike
 //!   chain take-<ifindex> { type filter hook ingress device "eth0" priority -500; meta pkttype host ether type vmap @lease }
 //! }
 //! ```

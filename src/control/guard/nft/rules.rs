@@ -19,13 +19,14 @@ const NETWORK: u32 = 1;
 enum Is {
     Equal = 0,
     Greater = 4,
+    GreaterOrEqual = 5,
 }
 
 type Rule = Vec<Attribute>;
 
 /// The chains that the map `lease` leads to, and before them those that they jump to.
-pub(super) fn regular_chains() -> [(&'static str, Vec<Rule>); 3] {
-    [("alert4", alert4()), ("claim4", claim4()), ("claim6", claim6())]
+pub(super) fn regular_chains() -> [(&'static str, Vec<Rule>); 4] {
+    [("alert4", alert4()), ("alert6", alert6()), ("claim4", claim4()), ("claim6", claim6())]
 }
 
 /// The rule of a base chain: what is addressed to this host goes by ethertype. Clause 1.
@@ -53,7 +54,7 @@ fn claim4() -> Vec<Rule> {
 }
 
 fn claim6() -> Vec<Rule> {
-    let hop_by_hop = vec![load(NETWORK, 6, 1), compare(Is::Equal, &[0]), accept()];
+    let hop_by_hop = vec![load(NETWORK, 6, 1), compare(Is::Equal, &[0]), go(jump("alert6"))];
     vec![
         vec![load(NETWORK, 24, 16), in_set("left6"), accept()],
         hop_by_hop,
@@ -69,6 +70,17 @@ fn alert4() -> Vec<Rule> {
         [in_header, is_alert].concat()
     };
     (20..60).map(at_byte).collect()
+}
+
+/// Clause 4, IPv6: the hop-by-hop header is at 40, its length behind the first 8 bytes, in units of 8, at 41.
+fn alert6() -> Vec<Rule> {
+    let at_pair = |at: u8| {
+        let in_header = [load(NETWORK, 41, 1), compare(Is::GreaterOrEqual, &[(at + 1 - 40) / 8])];
+        let is_alert = [load(NETWORK, at.into(), 2), compare(Is::Equal, &[5, 2]), accept()];
+        [in_header.as_slice(), &is_alert].concat()
+    };
+    let too_long = vec![load(NETWORK, 41, 1), compare(Is::Greater, &[7]), accept()];
+    std::iter::once(too_long).chain((42..=102).map(at_pair)).collect()
 }
 
 fn expression(name: &str, data: &[Attribute]) -> Attribute {

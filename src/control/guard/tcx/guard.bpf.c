@@ -36,6 +36,7 @@ static __u64 (*const monotonic_ns)(void) = (void *)BPF_FUNC_ktime_get_coarse_ns;
 #define LEASE_NS 1000000000ull
 #define ETHERNET 14
 #define IPV4_HEADER 20
+#define IPV6_HEADER 40
 #define OPTIONS_MAX 64
 
 struct start {
@@ -71,6 +72,23 @@ static __attribute__((always_inline)) int may_alert4(const struct __sk_buff *skb
 	return 0;
 }
 
+// RFC 2711: do the bytes 5, 2 stand anywhere behind the first two bytes of the hop-by-hop header?
+static __attribute__((always_inline)) int may_alert6(const struct __sk_buff *skb)
+{
+	__u8 options[OPTIONS_MAX] = {};
+	__u8 units; // of 8 bytes, the first not counted
+
+	if (load_bytes(skb, ETHERNET + IPV6_HEADER + 1, &units, 1))
+		return 0;
+	if (units > 7)
+		return 1;
+	read_options(skb, ETHERNET + IPV6_HEADER + 2, 8 * units + 6, options);
+	for (int i = 0; i + 1 < OPTIONS_MAX; i++)
+		if (options[i] == 5 && options[i + 1] == 2)
+			return 1;
+	return 0;
+}
+
 static __attribute__((always_inline)) int claims4(const struct __sk_buff *skb, const struct start *start)
 {
 	struct {
@@ -91,7 +109,7 @@ static __attribute__((always_inline)) int claims6(const struct __sk_buff *skb, c
 
 	if (load_bytes(skb, ETHERNET + 24, key.address, sizeof(key.address)))
 		return 0;
-	return !map_lookup(LEFT6, &key) && start->ip[6] != 0; // RFC 8200 4.3: hop-by-hop options
+	return !map_lookup(LEFT6, &key) && !(start->ip[6] == 0 && may_alert6(skb));
 }
 
 // Warren renews five times a second while all its workers run. Later than LEASE_NS the kernel forwards again.

@@ -65,7 +65,15 @@ fn claims(frame: &[u8], host: bool, left: &[IpNet]) -> bool {
         }
         [0x86, 0xdd] if packet.len() >= 40 => {
             let to = Ipv6Addr::from(<[u8; 16]>::try_from(&packet[24..40]).unwrap());
-            !is_left(to.into()) && packet[6] != 0
+            let alert = match (packet[6], packet.get(41)) {
+                (0, Some(0..=7)) => {
+                    let end = packet.len().min(40 + 8 + 8 * usize::from(packet[41]));
+                    packet[42.min(end)..end].windows(2).any(|pair| pair == [5, 2])
+                }
+                (0, Some(_)) => true,
+                _ => false,
+            };
+            !is_left(to.into()) && !alert
         }
         _ => false,
     }
@@ -79,6 +87,7 @@ struct Case {
     version_ihl: u8,
     to: u8,
     next_header: u8,
+    hop_by_hop_units: u8,
     options: [u8; 80],
     len: u8,
 }
@@ -106,15 +115,18 @@ impl Case {
         for (to, from) in packet[begin..].iter_mut().zip(self.options) {
             *to = match from {
                 0..6 => 148,
+                6..20 => 5,
+                20..60 => 2,
                 other => other,
             };
         }
         if begin == 20 {
             packet[16..20].copy_from_slice(&TO4[usize::from(self.to) % 8]);
         } else {
-            packet[6] = if self.next_header < 80 { 0 } else { self.next_header };
+            packet[6] = if self.next_header < 200 { 0 } else { self.next_header };
             let to: Ipv6Addr = TO6[usize::from(self.to) % 8].parse().unwrap();
             packet[24..40].copy_from_slice(&to.octets());
+            packet[41] = self.hop_by_hop_units % 10;
         }
         // Trial runs take no frame that is shorter than its IP header; `tests/guard` sends such frames over a veth.
         frame.truncate(14 + begin + usize::from(self.len));
@@ -182,8 +194,14 @@ fn each_clause_matters() {
         [&frame, options].concat()
     };
     check("plain IPv6", &v6(6, &[]), true);
-    check("hop-by-hop options", &v6(0, &[6, 0, 1, 4, 0, 0, 0, 0]), false);
-    check("hop-by-hop options cut off", &v6(0, &[]), false);
+    check("hop-by-hop with PadN", &v6(0, &[6, 0, 1, 4, 0, 0, 0, 0]), true);
+    check("router alert", &v6(0, &[6, 0, 5, 2, 0, 0, 1, 0]), false);
+    check("alert in the last two bytes", &v6(0, &[6, 0, 1, 2, 0, 0, 5, 2]), false);
+    check("half an alert at the end", &v6(0, &[6, 0, 1, 3, 0, 0, 0, 5, 2]), true);
+    check("length not readable", &v6(0, &[6]), true);
+    check("the longest that is looked at", &v6(0, &[&[6, 7], [1; 60].as_slice(), &[5, 2]].concat()), false);
+    check("the same without alert", &v6(0, &[&[6, 7], [1; 62].as_slice()].concat()), true);
+    check("longer", &v6(0, &[6, 8]), false);
     check("not first", &v6(60, &[0, 0, 5, 2, 0, 0, 1, 0]), true);
 }
 

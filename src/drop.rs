@@ -115,18 +115,21 @@ drop_reasons! {
     // ip6_output
     V6OutDisabled IPV6DISABLED [Out Ip6OutDiscards] "" ip6_output "IPv6 is switched off on the way out.";
     V6TooBigRoute NOT_SPECIFIED [Out Ip6FragFails] "8200 5" ip6_fragment "The packet is larger than the route's own MTU.";
-    V6MulticastScopeOut NOT_SPECIFIED [] "4291 2.7" ip6_finish_output2 "A group of interface-local scope does not leave the host.";
-    V6NeighbourTableFull NEIGH_CREATEFAIL [Out Ip6OutNoRoutes] "" ip6_finish_output2 "The neighbour table is full.";
     V6NeighbourFailed NEIGH_FAILED [] "4443 3.1" ndisc_error_report "The next hop did not answer neighbour discovery.";
     V6NeighbourQueueFull NEIGH_QUEUEFULL [] "4861 7.2.2" __neigh_event_send "Too many bytes wait for the next hop's address; the oldest packet gives way.";
 
     // local delivery and routing headers, where warren stands for the host
+    V6MulticastUnheard IP_INADDRERRORS [In Ip6InDiscards] "4291 2.8" ip6_protocol_deliver_rcu "A local route led here, but nobody listens to the group.";
     V6UnknownProtocol IP_NOPROTO [In Ip6InUnknownProtos] "8200 4" ip6_protocol_deliver_rcu "Nobody here speaks the protocol that the packet carries.";
     V6RoutingShort NOT_SPECIFIED [In Ip6InHdrErrors] "8200 4.4" ipv6_rthdr_rcv "The routing header is longer than the packet.";
     V6RoutingAddress NOT_SPECIFIED [In Ip6InAddrErrors] "8200 4.4" ipv6_rthdr_rcv "A routing header in a multicast packet or a frame not for us is ignored.";
     V6RoutingType NOT_SPECIFIED [In Ip6InHdrErrors] "5095 3" ipv6_rthdr_rcv "The routing header has segments left and a type that is not followed.";
-    V6SegmentRoutingOff NOT_SPECIFIED [] "8754 4.3" ipv6_srh_rcv "Segment routing is off on the ingress interface; without a kernel behind it always is.";
-    V6SegmentsLeft NOT_SPECIFIED [In Ip6InHdrErrors] "8754 4.3.1.1" ipv6_srh_rcv "The segment routing header has more segments left than it carries.";
+    V6SegmentRoutingOff NOT_SPECIFIED [] "8754 4.3" ipv6_srh_rcv "Segment or RPL source routing is not on for all and for the ingress interface.";
+    V6SegmentHmac NOT_SPECIFIED [] "8754 2.1.2" seg6_hmac_validate_skb "The proof that is asked for is missing, or no key is known to check it.";
+    V6SegmentsLeft NOT_SPECIFIED [In Ip6InHdrErrors] "8754 4.3.1.1" ipv6_srh_rcv "The routing header has more segments left than it carries.";
+    V6RplForm NOT_SPECIFIED [] "6554 3" ipv6_rpl_srh_rcv "The lengths in the RPL header do not fit each other, or it holds too many addresses.";
+    V6RplMulticast NOT_SPECIFIED [] "6554 4.2" ipv6_rpl_srh_rcv "The next address of the RPL header is a group.";
+    V6RplLoop NOT_SPECIFIED [] "6554 4.2" ipv6_chk_rpl_srh_loop "The route in the RPL header comes back to this host too often.";
 
     V6DestoptsShort NOT_SPECIFIED [In Ip6InHdrErrors] "8200 4.6" ipv6_destopt_rcv "The destination options header is longer than the packet.";
     V6DestoptsLong NOT_SPECIFIED [] "8504 5.3" ipv6_destopt_rcv "The destination options header is longer than max_dst_opts_length allows.";
@@ -182,7 +185,6 @@ drop_reasons! {
 
     // ip_output
     V4FragmentMtu PKT_TOO_BIG [In IpFragFails] "791 3.2" ip_do_fragment "The MTU leaves no room for a fragment.";
-    V4NeighbourTableFull NEIGH_CREATEFAIL [] "" ip_finish_output2 "The neighbour table is full.";
     V4NeighbourFailed NEIGH_FAILED [] "1812 4.3.3.1" ipv4_link_failure "The next hop did not answer ARP.";
     V4NeighbourQueueFull NEIGH_QUEUEFULL [] "1122 2.3.2.2" __neigh_event_send "Too many bytes wait for the next hop's address; the oldest packet gives way.";
     V4HostFragment FRAG_REASM_TIMEOUT [] "791 3.2" ip_local_deliver "A fragment for this host: warren puts none together.";

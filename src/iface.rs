@@ -151,6 +151,11 @@ impl Ifaces {
         self.iter().find(|i| i.name == name)
     }
 
+    /// The loopback interface, which every namespace has. O(n).
+    pub fn loopback(&self) -> Option<&Iface> {
+        self.iter().find(|i| i.kind == LinkKind::Loopback)
+    }
+
     /// All, by index: the kernel's device list order as source selection walks it.
     pub fn iter(&self) -> impl Iterator<Item = &Iface> {
         self.0.iter().map(Arc::as_ref)

@@ -28,6 +28,7 @@ const FAMILIES: [Family; 1] = [Family {
         "src/host/exthdrs.rs",
         "src/host/ip6.rs",
         "src/host/ndisc.rs",
+        "src/host/segments.rs",
         "src/host/send.rs",
     ],
 }];

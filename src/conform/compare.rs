@@ -9,7 +9,7 @@ use crate::scenario::Scenario;
 use crate::wire::eth::{ETHERTYPE_IPV4, EthHdr};
 use crate::wire::icmp::{IcmpHdr, v4};
 use crate::wire::ip4::{self, Ip4Hdr, opt};
-use crate::wire::ip6::Ip6Hdr;
+use crate::wire::ip6::{self, FragHdr, Ip6Hdr};
 use crate::wire::l4::TcpHdr;
 use crate::wire::{csum, proto};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,10 +18,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use zerocopy::FromBytes;
 
 /// All that is not compared: its name, and why.
-pub const MASKS: [(&str, &str); 3] = [
+pub const MASKS: [(&str, &str); 4] = [
     ("identification", "and header checksum of ICMP messages that the router makes: the kernel's are random"),
     ("tcp checksum", "of resets over IPv6, which the kernel leaves to the network card: completed first"),
     ("timestamp", "in IPv4 options, and the checksums over it: the kernel's clock is not the capture's"),
+    ("fragment identification", "of IPv6 packets that the router makes and cuts: the kernel's are random"),
 ];
 
 /// What speaks where no address fits (RFC 7600 4.8).
@@ -29,6 +30,8 @@ const DUMMY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
 /// Where an IPv4 header has its identification and checksum.
 const ID: usize = 4;
 const CHECKSUM: usize = 10;
+/// Where a frame has the identification of an IPv6 fragment.
+const FRAGMENT_ID: usize = EthHdr::LEN + Ip6Hdr::LEN + 4;
 
 /// A number of the kernel and what warren has instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,21 +149,21 @@ fn count(place: &str, expected: &Values, actual: &Values) -> Vec<Counted> {
     names.iter().map(pair).filter(|c| c.expected != c.actual).collect()
 }
 
-/// The router's IPv4 addresses.
-fn own_addresses(scenario: &Scenario) -> Vec<Ipv4Addr> {
-    let of = |address: &crate::scenario::Address| match address.prefix.addr() {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    };
-    scenario.address.iter().filter_map(of).chain([DUMMY]).collect()
+/// The router's addresses, of IPv6 without those of one link only.
+fn own_addresses(scenario: &Scenario) -> Vec<IpAddr> {
+    scenario.address.iter().map(|address| address.prefix.addr()).chain([DUMMY.into()]).collect()
 }
 
 /// Sets what is not compared to zero; the names of the masks that did.
-fn mask(frame: &mut [u8], own: &[Ipv4Addr]) -> Vec<&'static str> {
-    let [(identification, _), (checksum, _), (timestamp, _)] = MASKS;
+fn mask(frame: &mut [u8], own: &[IpAddr]) -> Vec<&'static str> {
+    let [(identification, _), (checksum, _), (timestamp, _), (fragment, _)] = MASKS;
     let mut names = Vec::new();
     if complete(frame) {
         names.push(checksum);
+    }
+    if own_fragment(frame, own) {
+        blank(frame, FRAGMENT_ID..FRAGMENT_ID + 4);
+        names.push(fragment);
     }
     let is_ip4 = EthHdr::ref_from_prefix(frame).is_ok_and(|(e, _)| e.ethertype.get() == ETHERTYPE_IPV4);
     let Some(packet) = frame.get_mut(EthHdr::LEN..).filter(|_| is_ip4) else { return names };
@@ -172,7 +175,7 @@ fn mask(frame: &mut [u8], own: &[Ipv4Addr]) -> Vec<&'static str> {
     if hdr.proto != proto::ICMP || hdr.frag_offset() != 0 {
         return names;
     }
-    if own.contains(&hdr.src()) {
+    if own.contains(&hdr.src().into()) {
         blank(packet, ID..ID + 2);
         blank(packet, CHECKSUM..CHECKSUM + 2);
         names.push(identification);
@@ -184,6 +187,17 @@ fn mask(frame: &mut [u8], own: &[Ipv4Addr]) -> Vec<&'static str> {
         names.push(timestamp);
     }
     names
+}
+
+/// Whether a frame is a piece of an IPv6 packet that the router made: one from its address, or from one that no router
+/// sends on.
+fn own_fragment(frame: &[u8], own: &[IpAddr]) -> bool {
+    let Some((hdr, rest)) = frame.get(EthHdr::LEN..).and_then(|p| Ip6Hdr::ref_from_prefix(p).ok()) else {
+        return false;
+    };
+    let ours = own.contains(&hdr.src().into()) || ip6::is_link_local(hdr.src());
+    let whole = FragHdr::ref_from_prefix(rest).is_ok();
+    hdr.version() == 6 && hdr.next_header == proto::FRAGMENT && ours && whole
 }
 
 /// Completes a TCP checksum that is only the pseudo header's sum; whether it was one.
@@ -266,6 +280,7 @@ impl fmt::Display for Differences {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::eth::ETHERTYPE_IPV6;
     use zerocopy::IntoBytes;
 
     /// An ICMP echo request with a timestamp option.
@@ -329,6 +344,23 @@ mod tests {
     }
 
     #[test]
+    fn identifications_of_own_fragments_only() {
+        let piece = |src: &str, id: u32| {
+            let mut bytes = EthHdr::new([2; 6], [4; 6], ETHERTYPE_IPV6).as_bytes().to_vec();
+            let (src, dst) = (src.parse().unwrap(), [1; 16].into());
+            bytes.extend(Ip6Hdr::new(8, proto::FRAGMENT, 64, src, dst).as_bytes());
+            bytes.extend([proto::ICMPV6, 0, 0, 1].into_iter().chain(id.to_be_bytes()));
+            bytes
+        };
+        let own = ["2001:db8::fe".parse().unwrap()];
+        for (src, names) in [("2001:db8::fe", 1), ("fe80::1", 1), ("2001:db8::fd", 0)] {
+            let (mut one, mut other) = (piece(src, 1), piece(src, 2));
+            assert_eq!((mask(&mut one, &own).len(), mask(&mut other, &own).len()), (names, names), "{src}");
+            assert_eq!(one == other, names == 1);
+        }
+    }
+
+    #[test]
     fn counters_are_compared_both_ways() {
         let found = compare(&scenario(), &outcome(&[], 1), &outcome(&[], 2));
         assert_eq!((found.counters[0].expected, found.counters[0].actual), (1, 2));
@@ -345,7 +377,7 @@ mod tests {
             for (at, byte) in bytes.iter().enumerate().take(40) {
                 frame[14 + at] ^= byte;
             }
-            assert!(mask(&mut frame, &[]).len() <= 3);
+            assert!(mask(&mut frame, &[]).len() <= MASKS.len());
         });
     }
 }

@@ -68,14 +68,27 @@ pub struct Made<'s> {
 }
 
 impl<'a, O: Observer> Act<'a, '_, O> {
-    /// Carries out what was decided for frame `index` of the batch.
-    pub fn perform(&mut self, index: u16, frame: &mut Frame<'_>, iif: &'a Iface, decision: &Decision<'a>) {
+    /// Carries out what was decided for frame `index` of the batch; without a number for one that is in no batch, of which
+    /// a copy is sent.
+    pub fn perform(
+        &mut self,
+        index: Option<u16>,
+        frame: &mut Frame<'_>,
+        iif: &'a Iface,
+        decision: &Decision<'a>,
+    ) {
         for c in &decision.counts {
             self.stats.mib(c.mib, c.slot, c.by);
         }
         self.replies(frame, iif, decision);
         match &decision.verdict {
-            Verdict::Forward(egress, edit) => self.forward(index, frame, egress, edit),
+            Verdict::Forward(egress, edit) => match index {
+                Some(index) => self.forward(index, frame, egress, edit),
+                None => {
+                    self.rewrite(frame, edit);
+                    self.send_copy(egress, packet(frame, edit.len), frame.meta.offload);
+                }
+            },
             Verdict::Fragment(egress, edit, mtu) => {
                 self.rewrite(frame, edit);
                 let pieces = ip4::fragment::Way::Send(egress);
@@ -100,7 +113,7 @@ impl<'a, O: Observer> Act<'a, '_, O> {
     pub fn finish(&mut self, index: u16, frame: &mut Frame<'_>, iif: &'a Iface, verdict: Verdict<'a>) {
         let decision = Decision::bare(verdict);
         self.observer.decided(&decision);
-        self.perform(index, frame, iif, &decision);
+        self.perform(Some(index), frame, iif, &decision);
     }
 
     /// Sends on a packet that the fast path decided for, with the counters that the full path would move.
@@ -129,7 +142,7 @@ impl<'a, O: Observer> Act<'a, '_, O> {
         self.forward(index, frame, &fast.egress, &Edit { len: fast.len, decrement: true, header: None });
     }
 
-    /// Sends a packet that had waited to a next hop whose address is known now.
+    /// Sends a copy of a packet to a next hop whose address is known.
     pub fn send_copy(&mut self, egress: &Egress<'a>, packet: &[u8], offload: Offload) {
         let Some(made) = self.make(egress.oif, packet.len()) else { return };
         made.packet.copy_from_slice(packet);
@@ -192,7 +205,7 @@ impl<'a, O: Observer> Act<'a, '_, O> {
         let bytes = frame.bytes_mut();
         let start = if egress.oif.kind == LinkKind::Raw { EthHdr::LEN } else { 0 };
         if start == 0 {
-            let v6 = bytes.get(EthHdr::LEN).is_some_and(|b| b >> 4 == 6);
+            let v6 = bytes.get(EthHdr::LEN).is_some_and(|b| b >> 4 != 4);
             link_header(bytes, egress, v6);
         }
         let len = EthHdr::LEN + edit.len - start;
@@ -261,7 +274,7 @@ impl<'a, O: Observer> Act<'a, '_, O> {
         self.report_use(egress);
         let bytes = self.out.scratch.get_mut(place.start, place.len);
         if egress.oif.kind != LinkKind::Raw {
-            let v6 = bytes.get(EthHdr::LEN).is_some_and(|b| b >> 4 == 6);
+            let v6 = bytes.get(EthHdr::LEN).is_some_and(|b| b >> 4 != 4);
             link_header(bytes, egress, v6);
         }
         self.push(egress.oif, Source::Made, place.start, place.len, offload);

@@ -150,7 +150,7 @@ impl Forwarder {
         if scope == Scope::Whole && decision.verdict == Verdict::Local {
             self.local.push(index);
         }
-        self.act(env, observer).perform(index, frame, iif, &decision);
+        self.act(env, observer).perform(Some(index), frame, iif, &decision);
     }
 }
 

@@ -97,6 +97,13 @@ impl Offload {
         }
     }
 
+    /// The same work where `by` bytes more stand in front of the data, or fewer.
+    #[must_use]
+    pub fn moved(self, by: isize) -> Offload {
+        let moved = |at: u16| u16::try_from(at as isize + by).unwrap_or(0);
+        Offload { hdr_len: moved(self.hdr_len), csum_start: moved(self.csum_start), ..self }
+    }
+
     /// Whether the frame stands for several.
     pub fn is_gso(&self) -> bool {
         self.gso != GsoKind::None

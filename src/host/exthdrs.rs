@@ -2,6 +2,7 @@
 //! Linux: ip6_protocol_deliver_rcu, ipv6_destopt_rcv, ipv6_rthdr_rcv.
 
 use super::ip6::{Packet, Payload, error};
+use super::segments::{self, Step};
 use crate::drop::DropReason as D;
 use crate::forward::act::Act;
 use crate::forward::decision::ReplyKind;
@@ -19,12 +20,28 @@ const PADDING_MAX: usize = 7;
 /// Segment routing (RFC 8754).
 const TYPE_SRH: u8 = 4;
 /// Routing for low-power networks (RFC 6554).
-const TYPE_RPL: u8 = 3;
+pub const TYPE_RPL: u8 = 3;
 
-/// Goes through the headers, each as long as it says; the errors that they call for are sent from here.
-pub fn walk<'p, O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'p, '_>) -> Result<Payload<'p>, D> {
+/// Where the headers lead.
+pub enum Way<'p> {
+    /// To a protocol of this host.
+    Arrived(Payload<'p>),
+    /// To a packet inside: where it starts, and its protocol.
+    Inside(usize, u8),
+    /// To another host: the packet as it has become, and where its routing header stands.
+    Onward(Vec<u8>, usize),
+}
+
+/// Goes through the headers, each as long as it says; the errors that they call for are sent from here. `from` is the offset
+/// of a routing header to begin with, else it is the first one.
+pub fn walk<'p, O: Observer>(
+    act: &mut Act<'_, '_, O>,
+    packet: &Packet<'p, '_>,
+    from: Option<usize>,
+) -> Result<Way<'p>, D> {
     let bytes = packet.local.bytes;
-    let (mut proto, mut named_at, mut at) = (packet.hdr.next_header, 6, Ip6Hdr::LEN);
+    let first = (packet.hdr.next_header, 6, Ip6Hdr::LEN);
+    let (mut proto, mut named_at, mut at) = from.map_or(first, |at| (proto::ROUTING, 6, at));
     let mut fragmented = false;
     loop {
         let data = bytes.get(at..).unwrap_or_default();
@@ -40,13 +57,17 @@ pub fn walk<'p, O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'p, '_>) 
                 act.rule("destination options read");
                 header.len()
             }
-            proto::ROUTING => routing(act, packet, data, at)?,
+            proto::ROUTING => match routing(act, packet, data, at)? {
+                Step::Behind(len) => len,
+                Step::Inside(at, proto) => return Ok(Way::Inside(at, proto)),
+                Step::Onward(bytes, at) => return Ok(Way::Onward(bytes, at)),
+            },
             proto::FRAGMENT => {
                 let len = fragment(act, packet, data, at, fragmented)?;
                 fragmented = true;
                 len
             }
-            _ => return Ok(Payload { proto, named_at, data }),
+            _ => return Ok(Way::Arrived(Payload { proto, named_at, data })),
         };
         proto = data.first().copied().unwrap_or(proto::NONE);
         (named_at, at) = (at, at + len);
@@ -165,23 +186,24 @@ fn unknown<O: Observer>(
     }
 }
 
-/// RFC 5095 3, RFC 8754 4.3; Linux: ipv6_rthdr_rcv. Returns the header's length if the packet has arrived.
+/// RFC 8200 4.4, RFC 5095 3; Linux: ipv6_rthdr_rcv.
 fn routing<O: Observer>(
     act: &mut Act<'_, '_, O>,
     packet: &Packet<'_, '_>,
     data: &[u8],
     at: usize,
-) -> Result<usize, D> {
+) -> Result<Step, D> {
     let header = extension(data).ok_or(D::V6RoutingShort)?;
     let (routing, _) = RoutingHdr::ref_from_prefix(header).map_err(|_| D::V6RoutingShort)?;
     if packet.hdr.dst().is_multicast() || packet.local.meta.pkt_type != PktType::Host {
         return Err(D::V6RoutingAddress);
     }
     match routing.kind {
-        TYPE_SRH | TYPE_RPL => Err(D::V6SegmentRoutingOff),
+        TYPE_SRH => segments::segment_routing(act, packet, header, (routing, at)),
+        TYPE_RPL => segments::rpl(act, packet, header, (routing, at)),
         _ if routing.segments_left == 0 => {
             act.rule("routing header passed: no segments left");
-            Ok(header.len())
+            Ok(Step::Behind(header.len()))
         }
         _ => {
             // Byte 2 of the header is the type.

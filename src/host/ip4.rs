@@ -72,7 +72,7 @@ fn unreachable<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, c
     if packet.group {
         return;
     }
-    let Local { bytes, meta, iif } = packet.local;
+    let Local { bytes, meta, iif, .. } = packet.local;
     let quote = Quote { bytes, hops: packet.hdr.ttl, pkt_type: meta.pkt_type, iif };
     icmp::send(act, &quote, &Decision::bare(Verdict::Local), ReplyKind::Unreachable(code));
 }

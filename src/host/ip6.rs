@@ -3,9 +3,9 @@
 
 use super::Local;
 use super::neighbours::Heard;
-use super::send::{Head6, route6, send6, source6};
+use super::send::{Head6, route6, send6, slot6, source6};
 use super::transport::{self, Malformed, TCP_LEN};
-use super::{exthdrs, ndisc};
+use super::{exthdrs, exthdrs::Way, ndisc};
 use crate::drop::DropReason as D;
 use crate::forward::act::{Act, Quote};
 use crate::forward::decision::ReplyKind;
@@ -13,8 +13,10 @@ use crate::forward::ip6::own::{self, Made};
 use crate::forward::ip6::{addr, icmp};
 use crate::forward::l3::limit::jiffies;
 use crate::forward::observe::{Observer, Rule};
-use crate::frame::PktType;
+use crate::frame::{Meta, PktType};
+use crate::iface::LinkKind;
 use crate::stats::Mib;
+use crate::wire::eth::EthHdr;
 use crate::wire::icmp::{IcmpHdr, set_csum6, v6};
 use crate::wire::ip6::{self, Ip6Hdr};
 use crate::wire::{csum, proto};
@@ -50,8 +52,31 @@ pub struct Payload<'p> {
     pub data: &'p [u8],
 }
 
-/// Answers a packet whose header the forwarder found good; says what is heard of a neighbour.
-pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) -> Option<Heard> {
+/// What becomes of a packet besides answers.
+pub enum Delivered {
+    /// A neighbour was heard of.
+    Heard(Heard),
+    /// It goes on: as it has become, and where its routing header stands.
+    Onward(Changed, usize),
+    /// It has come to its end, and this is what it carried: a packet of this protocol.
+    Inside(Changed, u8),
+}
+
+/// A packet that is not the one that came.
+pub struct Changed {
+    /// From its IP header on.
+    pub bytes: Vec<u8>,
+    /// What travels beside the bytes.
+    pub meta: Meta,
+}
+
+/// Answers a packet whose header the forwarder found good; `None` if that is all. One that a routing header led on goes on
+/// `from` that header, at this offset.
+pub fn deliver<O: Observer>(
+    act: &mut Act<'_, '_, O>,
+    local: &Local<'_, '_>,
+    from: Option<usize>,
+) -> Option<Delivered> {
     let (hdr, rest) = Ip6Hdr::ref_from_prefix(local.bytes).ok()?;
     let payload = usize::from(hdr.payload_len.get());
     // A length of zero before options: all that came, as on receipt.
@@ -62,19 +87,33 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) -> 
     if hdr.hop_limit <= 1 {
         act.rule("for this host: the hop limit does not matter");
     }
-    let payload = match exthdrs::walk(act, &packet) {
-        Ok(payload) => payload,
+    let changed = |now: Vec<u8>| {
+        let offload = local.meta.offload.moved(now.len() as isize - bytes.len() as isize);
+        let meta = Meta { offload, wire_len: (EthHdr::LEN + now.len()) as u32, ..*local.meta };
+        Changed { bytes: now, meta }
+    };
+    let payload = match exthdrs::walk(act, &packet, from) {
+        Ok(Way::Arrived(payload)) => payload,
+        Ok(Way::Onward(bytes, at)) => return Some(Delivered::Onward(changed(bytes), at)),
+        Ok(Way::Inside(at, proto)) => {
+            let inside = bytes.get(at..).unwrap_or_default();
+            return Some(Delivered::Inside(changed(inside.to_vec()), proto));
+        }
         Err(reason) => {
             act.refuse(reason, slot, None);
             return None;
         }
     };
-    let done = protocol(act, &packet, &payload);
     let owner = Some(owner(act, &packet));
+    if unheard(&packet, &payload) {
+        act.refuse(D::V6MulticastUnheard, owner, None);
+        return None;
+    }
+    let done = protocol(act, &packet, &payload);
     match done {
         Ok(heard) => {
             act.stats.mib(Mib::Ip6InDelivers, owner, 1);
-            heard
+            heard.map(Delivered::Heard)
         }
         Err(D::V6UnknownProtocol) => {
             act.refuse(D::V6UnknownProtocol, owner, None);
@@ -118,6 +157,18 @@ fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
     link.or_else(onward).map_or(iif.slot, |i| i.slot)
 }
 
+/// Whether a message is for a group that was not joined here, and not one about membership. Linux: ip6_protocol_deliver_rcu.
+fn unheard(packet: &Packet<'_, '_>, payload: &Payload<'_>) -> bool {
+    let about_members = || matches!(payload.data.first(), Some(130..=132 | 143));
+    let asked = match payload.proto {
+        proto::ICMPV6 => !about_members(),
+        proto::UDP | proto::TCP => true,
+        _ => false,
+    };
+    let dst = packet.hdr.dst();
+    asked && dst.is_multicast() && !packet.local.iif.groups6.contains(&dst)
+}
+
 fn protocol<O: Observer>(
     act: &mut Act<'_, '_, O>,
     packet: &Packet<'_, '_>,
@@ -147,7 +198,7 @@ fn protocol<O: Observer>(
 
 /// An error about the packet to its source. Linux: icmpv6_send.
 pub fn error<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, kind: ReplyKind) {
-    let Local { bytes, meta, iif } = packet.local;
+    let Local { bytes, meta, iif, .. } = packet.local;
     let quote = Quote { bytes, hops: packet.hdr.hop_limit, pkt_type: meta.pkt_type, iif };
     icmp::send(act, &quote, kind);
 }
@@ -162,7 +213,9 @@ fn icmp<O: Observer>(
     packet: &Packet<'_, '_>,
     data: &[u8],
 ) -> Result<Option<Heard>, D> {
-    let (hdr, slot) = (packet.hdr, Some(packet.local.iif.slot));
+    let (hdr, iif) = (packet.hdr, packet.local.iif);
+    // By lo comes what the owner of the address said. Linux: icmp6_dev.
+    let slot = Some(if iif.kind == LinkKind::Loopback { owner(act, packet) } else { iif.slot });
     act.stats.mib(Mib::Icmp6InMsgs, slot, 1);
     let right =
         packet.local.sum_is_known() || transport::sum_is_right(pseudo(hdr, proto::ICMPV6, data.len()), data);
@@ -245,7 +298,7 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[
     let _ = set_csum6(src, peer, &mut reply); // false only without room for a header
     let traffic_class = hdr.traffic_class();
     let head = Head6 { src, dst: peer, traffic_class, flow_label, proto: proto::ICMPV6, rule: ECHOED };
-    let slot = Some(way.1.slot);
+    let slot = Some(slot6(act, &way));
     if send6(act, &packet.local, way, &head, &reply) {
         for mib in [Mib::Icmp6OutMsgs, Mib::Icmp6OutEchoReplies, Mib::Icmp6OutType129] {
             act.stats.mib(mib, slot, 1);
@@ -270,9 +323,9 @@ fn udp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u
         return Err(D::V6UdpChecksum);
     }
     // What is behind the datagram is cut off by then, so it is not quoted.
-    let Local { bytes, meta, iif } = packet.local;
+    let bytes = packet.local.bytes;
     let bytes = bytes.get(..bytes.len() - (data.len() - datagram.len())).unwrap_or(bytes);
-    let cut = Packet { local: Local { bytes, meta, iif }, hdr: packet.hdr };
+    let cut = Packet { local: Local { bytes, ..packet.local }, hdr: packet.hdr };
     error(act, &cut, ReplyKind::Unreachable(v6::PORT_UNREACH));
     Err(D::V6UdpNoSocket)
 }

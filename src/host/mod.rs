@@ -11,8 +11,11 @@ mod arp;
 mod exthdrs;
 mod ip4;
 mod ip6;
+pub mod loopback;
 mod ndisc;
 mod neighbours;
+mod onward;
+mod segments;
 mod send;
 pub mod standalone;
 #[cfg(test)]
@@ -48,6 +51,8 @@ pub struct Host {
 
 /// A received packet for this host, from its IP header on.
 struct Local<'p, 'a> {
+    /// The link-layer header it came with.
+    eth: EthHdr,
     /// Cut to the length that its header says.
     bytes: &'p [u8],
     /// What travels beside the bytes.
@@ -85,7 +90,7 @@ impl Host {
     pub fn receive<'a, O: Observer>(&mut self, act: &mut Act<'a, '_, O>, meta: &Meta, frame: &[u8]) {
         let Ok((eth, bytes)) = EthHdr::ref_from_prefix(frame) else { return };
         let Some(iif) = act.env.state.ifaces.get(meta.iif) else { return };
-        let local = Local { bytes, meta, iif };
+        let local = Local { eth: *eth, bytes, meta, iif };
         let heard = match eth.ethertype.get() {
             ETHERTYPE_ARP => {
                 if let Some(address) = arp::conflict(iif, bytes) {
@@ -97,7 +102,7 @@ impl Host {
                 ip4::deliver(act, &local);
                 None
             }
-            ETHERTYPE_IPV6 => ip6::deliver(act, &local),
+            ETHERTYPE_IPV6 => onward::deliver(act, &local),
             _ => None,
         };
         if let Some(heard) = heard {

@@ -6,17 +6,17 @@ use crate::forward::ctx;
 use crate::forward::ip4::fragment::{self, Way};
 use crate::forward::ip4::{self, route::Route as Route4};
 use crate::forward::ip6::own::{self, Made};
-use crate::forward::ip6::{addr, route::Kind, route::Route as Route6};
+use crate::forward::ip6::{addr, output, route::Kind, route::Route as Route6};
 use crate::forward::observe::{Observer, Rule};
 use crate::iface::Iface;
 use crate::stats::Mib;
 use crate::wire::ip4::{FRAG_DF, Ip4Hdr};
-use crate::wire::ip6::Ip6Hdr;
+use crate::wire::ip6::{FRAG_MF, FragHdr, Ip6Hdr};
+use crate::wire::proto;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use warren_fib::RouteType;
 use zerocopy::IntoBytes;
-
-const TOO_LONG: Rule = Rule::new("no answer: longer than the link carries", "8200 5", "ip6_fragment");
+use zerocopy::network_endian::{U16, U32};
 
 /// The header fields of an answer over IPv4.
 pub struct Head4 {
@@ -53,7 +53,8 @@ pub fn route4<'a, O>(
     Some((route, oif))
 }
 
-/// The way back to `dst`, by `oif` if that is not 0 and the addresses ask for it; that there is none is counted.
+/// The way back to `dst`, by `oif` if that is not 0 and the addresses ask for it; that there is none is counted. To this
+/// host it leads over lo.
 /// Linux: ip6_dst_lookup_tail.
 pub fn route6<'a, O>(
     act: &Act<'a, '_, O>,
@@ -66,8 +67,13 @@ pub fn route6<'a, O>(
     if route.kind == Kind::NoRoute && route.path.is_none() {
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
     }
-    let oif = route.oif(act.env).filter(|_| route.kind == Kind::Unicast)?;
+    let oif = route.device(act.env)?;
     Some((route, oif))
+}
+
+/// Where what leaves by a way is counted. Linux: ip6_dst_idev.
+pub fn slot6<O>(act: &Act<'_, '_, O>, (route, oif): &(Route6<'_>, &Iface)) -> u16 {
+    route.oif(act.env).map_or(oif.slot, |owner| owner.slot)
 }
 
 /// The source that suits a way. Linux: ip6_route_get_saddr.
@@ -119,38 +125,63 @@ pub fn send4<'a, O: Observer>(
     act.send_made(oif, next, None, place, local.iif);
 }
 
-/// Sends `body` behind a new header; false if it is larger than the way carries, as this host cuts no IPv6 packets.
+/// Sends `body` behind a new header, in pieces where it must be; false if it cannot be sent.
 /// Counters: Ip6OutRequests and what follows. Linux: ip6_push_pending_frames, ip6_output.
 pub fn send6<'a, O: Observer>(
     act: &mut Act<'a, '_, O>,
     local: &Local<'_, '_>,
-    (route, oif): (Route6<'a>, &'a Iface),
+    way: (Route6<'a>, &'a Iface),
     head: &Head6,
     body: &[u8],
 ) -> bool {
+    let slot = Some(slot6(act, &way));
+    let (route, oif) = way;
     let hops = route.path.map_or(0, |p| p.hoplimit);
     let hops = if hops != 0 { hops } else { u8::try_from(oif.conf6.hop_limit).unwrap_or(64) };
-    let len = Ip6Hdr::LEN + body.len();
-    let slot = Some(oif.slot);
-    act.stats.mib(Mib::Ip6OutRequests, slot, 1);
     let Ok(payload) = u16::try_from(body.len()) else { return false };
-    if len > usize::try_from(oif.conf6.mtu).unwrap_or(0) {
-        act.stats.mib(Mib::Ip6FragFails, slot, 1);
-        act.unsent(TOO_LONG, format_args!("{len} bytes are more than {} carries", oif.name));
-        return false;
-    }
+    let mtu = output::route_mtu(&route, oif.conf6.mtu);
+    act.stats.mib(Mib::Ip6OutRequests, slot, 1);
     let mut header = Ip6Hdr::new(payload, head.proto, hops, head.src, head.dst);
     header.set_traffic_class(head.traffic_class);
     header.set_flow_label(head.flow_label);
-    let Some(made) = act.make(oif, len) else { return false };
-    if let Some((at, rest)) = made.packet.split_at_mut_checked(Ip6Hdr::LEN) {
-        at.copy_from_slice(header.as_bytes());
-        rest.copy_from_slice(body);
+    let (next, id) = (route.next_hop(head.dst), u32::from(act.limits.next_id(IpAddr::V6(head.dst))) + 1);
+    if Ip6Hdr::LEN + body.len() > mtu as usize {
+        act.rule("answer cut into fragments");
     }
-    let place = made.place;
-    act.stats.mib(Mib::Ip6OutTransmits, slot, 1);
-    act.stats.mib(Mib::Ip6OutOctets, slot, len as u64);
+    let mut send = |header: &Ip6Hdr, more: &[u8], data: &[u8]| {
+        let len = Ip6Hdr::LEN + more.len() + data.len();
+        let Some(made) = act.make(oif, len) else { return false };
+        made.packet.copy_from_slice(&[header.as_bytes(), more, data].concat());
+        let place = made.place;
+        act.stats.mib(Mib::Ip6OutTransmits, slot, 1);
+        act.stats.mib(Mib::Ip6OutOctets, slot, len as u64);
+        act.send_made(oif, next, None, place, local.iif);
+        true
+    };
+    if Ip6Hdr::LEN + body.len() <= mtu as usize {
+        if !send(&header, &[], body) {
+            return false;
+        }
+    } else {
+        // RFC 8200 4.5: each piece but the last holds whole units of eight bytes. Linux: ip6_fragment.
+        let room = (mtu as usize).saturating_sub(Ip6Hdr::LEN + size_of::<FragHdr>()) & !7;
+        let pieces = body.chunks(room.max(8));
+        header.next_header = proto::FRAGMENT;
+        let mut fragment =
+            FragHdr { next_header: head.proto, reserved: 0, frag: U16::ZERO, id: U32::new(id) };
+        let (mut at, count) = (0, pieces.len());
+        for piece in pieces {
+            let more = if at + piece.len() < body.len() { FRAG_MF } else { 0 };
+            fragment.frag.set(at as u16 | more);
+            header.payload_len.set((size_of::<FragHdr>() + piece.len()) as u16);
+            if !send(&header, fragment.as_bytes(), piece) {
+                return false;
+            }
+            at += piece.len();
+        }
+        act.stats.mib(Mib::Ip6FragCreates, slot, count as u64);
+        act.stats.mib(Mib::Ip6FragOKs, slot, 1);
+    }
     act.reply_made(head.rule, format_args!("from {} to {} by {}", head.src, head.dst, oif.name));
-    act.send_made(oif, route.next_hop(head.dst), None, place, local.iif);
     true
 }

@@ -3,7 +3,7 @@
 //! Invariant: a round takes one batch from each port and sends all that comes of it, answers included, before the next.
 //! Only neighbours change after the start. The command line makes the state and the ports and calls [`Router::run`].
 
-use super::Host;
+use super::{Host, loopback};
 use crate::drop::DropReason;
 use crate::forward::ctx::Env;
 use crate::forward::observe::Unobserved;
@@ -153,6 +153,7 @@ impl Router {
             let (view, state) = (self.reader.pin(), self.shared.state.load());
             let env = Env { view: &view, state: &state, now: now.mono, wall: now.wall };
             self.forwarder.held(env, &mut Unobserved);
+            loopback::hear(&mut self.host, &mut self.forwarder, env, &[]);
             wishes(&mut self.host, &mut self.forwarder, env);
             send(&mut self.sending, &mut self.forwarder, &[], &state);
         }
@@ -205,6 +206,7 @@ pub(super) fn answer(host: &mut Host, forwarder: &mut Forwarder, env: Env<'_>, b
         host.receive(&mut forwarder.act(env, &mut Unobserved), &frame.meta, frame.bytes());
     }
     forwarder.local = local;
+    loopback::hear(host, forwarder, env, batch);
     wishes(host, forwarder, env);
 }
 
@@ -229,7 +231,9 @@ fn send(ports: &mut [(u32, Tx)], forwarder: &mut Forwarder, batch: &[Frame<'_>],
         }
     }
     let stats: &WorkerStats = stats;
-    let nowhere = out.iter().filter(|o| !ports.iter().any(|(index, _)| *index == o.oif)).count();
+    let lo = state.ifaces.loopback().map(|lo| lo.index);
+    let nowhere =
+        out.iter().filter(|o| Some(o.oif) != lo && !ports.iter().any(|(index, _)| *index == o.oif)).count();
     (0..nowhere).for_each(|_| stats.drop(DropReason::NoPort as usize));
     out.clear();
 }

@@ -1,5 +1,9 @@
 //! Packets that wait for a next hop's link-layer address, and what the control thread is asked about next hops.
 //!
+//! No table here is ever full: a next hop has no entry while packets wait for it, and the queue is bounded by itself. Where the
+//! kernel's table is full, it drops a packet for which it would need another entry; here the packet waits, and control asks
+//! the kernel again.
+//!
 //! The addresses themselves are in `warren_fib` (`View::neighbour`); `forward::act` fills these, workers empty them.
 
 mod hold;

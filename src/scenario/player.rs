@@ -10,7 +10,7 @@ use crate::forward::l3::limit::Limits;
 use crate::forward::observe::Observer;
 use crate::forward::{Forwarder, Scope};
 use crate::frame::{Frame, Offload};
-use crate::host::Host;
+use crate::host::{Host, loopback};
 use crate::neigh::Ask;
 use crate::port;
 use crate::state::{Shared, State, Writer};
@@ -128,7 +128,8 @@ impl Player {
             if let ([_], [frame]) = (&forwarder.local[..], &frames) {
                 self.host.receive(&mut forwarder.act(env, &mut *observer), &frame.meta, frame.bytes());
             }
-            send(forwarder, &frames, arrival.time, sink);
+            loopback::hear(&mut self.host, forwarder, env, &frames);
+            send(forwarder, &state, &frames, arrival.time, sink);
         }
         self.settle(arrival.time, observer, sink);
     }
@@ -164,9 +165,10 @@ impl Player {
             if !self.learn() {
                 return;
             }
-            self.with(time, |_, forwarder, env| {
+            self.with(time, |host, forwarder, env| {
                 forwarder.held(env, observer);
-                send(forwarder, &[], time, sink);
+                loopback::hear(host, forwarder, env, &[]);
+                send(forwarder, env.state, &[], time, sink);
             });
         }
     }
@@ -194,9 +196,16 @@ impl Player {
     }
 }
 
-/// Hands on what a batch wants sent.
-fn send(forwarder: &mut Forwarder, frames: &[Frame<'_>], time: u64, sink: &mut impl FnMut(Departure<'_>)) {
-    for output in forwarder.out.iter() {
+/// Hands on what a batch wants sent to others.
+fn send(
+    forwarder: &mut Forwarder,
+    state: &State,
+    frames: &[Frame<'_>],
+    time: u64,
+    sink: &mut impl FnMut(Departure<'_>),
+) {
+    let lo = state.ifaces.loopback().map(|lo| lo.index);
+    for output in forwarder.out.iter().filter(|o| Some(o.oif) != lo) {
         let bytes = forwarder.out.bytes(output, frames);
         sink(Departure { link: output.oif, time, bytes, offload: output.offload });
     }

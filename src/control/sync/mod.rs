@@ -274,7 +274,7 @@ impl Mirror {
         if self.withdrawing {
             self.withdrawing = self.writer.withdraw(WITHDRAW);
         }
-        self.wishes.flush(&mut self.requests);
+        self.wishes.flush(|oif, to| self.requests.use_neighbour(oif, to));
         self.changes.snapshot |= self.writer.changed();
         let done = std::mem::take(&mut self.changes);
         if done.routes || done.neighbours {
@@ -300,12 +300,12 @@ impl Mirror {
 
     /// Asks the kernel to resolve a neighbour for which frames wait.
     pub fn resolve(&mut self, oif: u32, addr: IpAddr) {
-        self.wishes.add(oif, addr, &mut self.requests);
+        self.wishes.add(oif, addr, |oif, to| self.requests.use_neighbour(oif, to));
     }
 
     /// Tells the kernel that a stale neighbour is in use, so that it verifies it.
     pub fn used(&mut self, oif: u32, addr: IpAddr) {
-        self.wishes.add(oif, addr, &mut self.requests);
+        self.wishes.add(oif, addr, |oif, to| self.requests.use_neighbour(oif, to));
     }
 
     /// Leaves these destinations to the kernel too.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
 
-use crate::control::netlink::Socket;
+use crate::control::netlink;
 
 /// A neighbour that was asked for is not asked for again this soon, unless the kernel has answered meanwhile.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -19,6 +19,8 @@ const SLICE: Duration = Duration::from_millis(50);
 const ROOM: usize = 4096;
 
 type Key = (u32, IpAddr);
+/// What the kernel says to a question.
+type Answer = Result<(), netlink::Error>;
 
 /// Wishes made and not answered.
 #[derive(Debug, Default)]
@@ -30,7 +32,7 @@ pub(super) struct Wishes {
 
 impl Wishes {
     /// Asks the kernel to resolve or to verify a neighbour, now or soon.
-    pub(super) fn add(&mut self, oif: u32, addr: IpAddr, requests: &mut Socket) {
+    pub(super) fn add(&mut self, oif: u32, addr: IpAddr, kernel: impl FnMut(u32, IpAddr) -> Answer) {
         let key = (oif, addr);
         let now = Instant::now();
         if self.asked.get(&key).is_some_and(|at| now.duration_since(*at) < AGAIN) {
@@ -44,7 +46,7 @@ impl Wishes {
         }
         self.asked.insert(key, now);
         self.waiting.push_back(key);
-        self.flush(requests);
+        self.flush(kernel);
     }
 
     /// The kernel has said something about a neighbour: it may be asked again.
@@ -53,7 +55,7 @@ impl Wishes {
     }
 
     /// Sends what waits, as far as the bound allows.
-    pub(super) fn flush(&mut self, requests: &mut Socket) {
+    pub(super) fn flush(&mut self, mut kernel: impl FnMut(u32, IpAddr) -> Answer) {
         let now = Instant::now();
         while let Some((oif, addr)) = self.waiting.pop_front() {
             let (start, sent) = self.slice.filter(|(start, _)| now < *start + SLICE).unwrap_or((now, 0));
@@ -62,8 +64,15 @@ impl Wishes {
                 return;
             }
             self.slice = Some((start, sent + 1));
-            // The link may have gone, or be down: then nothing can be resolved there, and the frames wait in vain.
-            let _ = requests.use_neighbour(oif, addr);
+            match kernel(oif, addr) {
+                // Its table is full: there may be room later. Linux: ___neigh_create.
+                Err(error) if error.is(libc::ENOBUFS) => {
+                    self.waiting.push_back((oif, addr));
+                    self.slice = Some((start, BURST));
+                }
+                // The link may have gone, or be down: then nothing can be resolved there, and the frames wait in vain.
+                Ok(()) | Err(_) => {}
+            }
         }
     }
 
@@ -72,5 +81,41 @@ impl Wishes {
         self.waiting.front()?;
         let (start, _) = self.slice?;
         Some((start + SLICE).saturating_duration_since(Instant::now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Error as Io;
+    use std::thread::sleep;
+
+    #[test]
+    fn a_full_table_is_asked_again() {
+        let full = || netlink::Error::Refused {
+            what: "add neighbour".into(),
+            source: Io::from_raw_os_error(libc::ENOBUFS),
+            text: String::new(),
+        };
+        let (mut wishes, host) = (Wishes::default(), IpAddr::from([10, 0, 0, 1]));
+        wishes.add(2, host, |_, _| Err(full()));
+        sleep(wishes.pause().unwrap());
+        let mut asked = Vec::new();
+        wishes.flush(|_, to| {
+            asked.push(to);
+            Ok(())
+        });
+        assert_eq!((asked, wishes.pause()), (vec![host], None));
+    }
+
+    #[test]
+    fn what_is_refused_for_good_is_not_asked_again() {
+        let gone = |_, _| {
+            let source = Io::from_raw_os_error(libc::ENODEV);
+            Err(netlink::Error::Refused { what: "add neighbour".into(), source, text: String::new() })
+        };
+        let mut wishes = Wishes::default();
+        wishes.add(2, IpAddr::from([10, 0, 0, 1]), gone);
+        assert_eq!(wishes.pause(), None);
     }
 }

@@ -112,10 +112,11 @@ pub fn name_choice<O: Observer>(observer: &mut O, env: Env<'_>, dst: Ipv6Addr, o
     });
 }
 
-/// Whether `addr` is one of our unicast addresses; a link-local one only on `dev`. Linux: ipv6_chk_addr.
+/// Whether `addr` is one of our unicast addresses; a link-local one, or that of the host, only on `dev`. Linux: ipv6_chk_addr.
 pub fn is_ours(env: Env<'_>, addr: Ipv6Addr, dev: &Iface) -> bool {
     let on = |i: &Iface| i.addrs6.iter().any(|a| a.addr == addr && !a.tentative);
-    if ip6::is_link_local(addr) { on(dev) } else { env.state.ifaces.iter().any(on) }
+    let scoped = ip6::is_link_local(addr) || addr.is_loopback();
+    if scoped { on(dev) } else { env.state.ifaces.iter().any(on) }
 }
 
 /// Whether `addr` is an anycast address of ours, as those of all routers of a subnet are (RFC 4291 2.6.1); a link-local one

@@ -29,6 +29,7 @@ const NO_HOST: Rule = Rule::new("no error: the source is no single host", "4443 
 const ABOUT_ERROR: Rule = Rule::new("no error: about an error", "4443 2.4", "is_ineligible");
 const GLOBAL_LIMIT: Rule = Rule::new("no error: global limit", "4443 2.4", "icmp_global_allow");
 const HOST_LIMIT: Rule = Rule::new("no error: host limit", "4443 2.4", "icmpv6_xrlim_allow");
+const TO_ANYCAST: Rule = Rule::new("no error: to an anycast address", "4443 2.4", "icmp6_send");
 const NO_WAY_BACK: Rule = Rule::new("no error: no route back", "", "icmpv6_route_lookup");
 const NO_ADDRESS: Rule = Rule::new("no error: no address to speak from", "6724 5", "ipv6_dev_get_saddr");
 
@@ -115,7 +116,7 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
     let made = Made::icmp(kind_byte, code);
     let src = source(env, quote, offender.dst(), peer);
     let back = own::output_from(env, made, src, peer, oif, quote.bytes);
-    let out = back.oif(env);
+    let out = back.device(env);
     if limited && !may_send(act, &back, out, peer, now) {
         let lost = matches!(back.kind, Kind::NoRoute | Kind::Prohibit | Kind::Blackhole);
         return act.unsent(
@@ -126,7 +127,10 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
     if limited {
         act.limits.consume();
     }
-    let (Some(out), Kind::Unicast) = (out, back.kind) else {
+    if back.is_anycast(peer) && env.state.sysctl.ip6.icmp_error_anycast_as_unicast == 0 {
+        return act.unsent(TO_ANYCAST, format_args!("ICMPv6 {kind_byte}/{code} to {peer}"));
+    }
+    let (Some(out), Some(owner)) = (out, back.oif(env)) else {
         // A second lookup, which only messages without a limit come to. Linux: ip6_dst_lookup_tail (ENETUNREACH).
         if back.kind == Kind::NoRoute && back.path.is_none() {
             act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
@@ -146,7 +150,7 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
     let Some(made) = act.make(out, Ip6Hdr::LEN + len) else { return };
     write(made.packet, src, peer, hop_limit, IcmpHdr::new(kind_byte, code, rest), quoted, quote.hops);
     let made = made.place;
-    count_sent(act, out, kind_byte, Ip6Hdr::LEN + len);
+    count_sent(act, owner, kind_byte, Ip6Hdr::LEN + len);
     act.reply_made(sent(kind_byte, code), format_args!("from {src} to {peer} by {}", out.name));
     act.send_made(out, back.next_hop(peer), None, made, quote.iif);
 }
@@ -161,7 +165,7 @@ pub fn may_send<O: Observer>(
 ) -> bool {
     let env = act.env;
     if matches!(back.kind, Kind::NoRoute | Kind::Prohibit | Kind::Blackhole) {
-        let lo = env.state.ifaces.iter().find(|i| i.kind == LinkKind::Loopback).map(|i| i.slot);
+        let lo = env.state.ifaces.loopback().map(|lo| lo.slot);
         act.stats.mib(Mib::Ip6OutNoRoutes, lo, 1);
         act.stats.mib(Mib::Icmp6OutRateLimitHost, None, 1);
         return false;

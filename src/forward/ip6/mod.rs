@@ -20,12 +20,13 @@ use super::decision::{Decision, ReplyKind, Verdict};
 use super::observe::Observer;
 use crate::drop::DropReason;
 use crate::frame::Meta;
-use crate::iface::Iface;
+use crate::iface::{Iface, LinkKind};
 use crate::stats::Mib;
 use crate::wire::icmp::v6;
 use crate::wire::ip6::Ip6Hdr;
 use crate::wire::{eth, ip6};
 use route::Kind;
+use zerocopy::FromBytes;
 
 /// A received packet whose fixed header was found good.
 #[derive(Clone, Copy)]
@@ -59,11 +60,51 @@ fn path<'a, O: Observer>(
     meta: Meta,
 ) -> Result<Verdict<'a>, DropReason> {
     let packet = rcv::receive(cx, bytes, meta)?;
+    // What comes by lo brings along the route that led it there. Linux: ip6_rcv_finish_core (skb_valid_dst).
+    if cx.iif.kind == LinkKind::Loopback {
+        return Ok(Verdict::Local);
+    }
     let route = route::input(cx, &packet);
+    act_on(cx, &packet, &route)
+}
+
+/// Decides for a packet that was for this host and whose routing header has given it another destination. `None` if that
+/// is this host again: it costs a hop, and the header is to be read once more. RFC 8754 4.3.1.1;
+/// Linux: ipv6_srh_rcv, ipv6_rpl_srh_rcv (ip6_route_input, dst_input).
+pub fn onward<'a, O: Observer>(
+    env: Env<'a>,
+    iif: &'a Iface,
+    bytes: &[u8],
+    meta: Meta,
+    observer: &mut O,
+) -> Option<Decision<'a>> {
+    let mut cx = Ctx::new(env, iif, bytes.len(), observer);
+    let Ok((hdr, _)) = Ip6Hdr::ref_from_prefix(bytes) else {
+        return Some(cx.decide(Err(DropReason::V6Short)));
+    };
+    let packet = Packet { bytes, hdr, meta, alert: None };
+    let route = route::input(&mut cx, &packet);
+    let verdict = if route.kind == Kind::Local {
+        if hdr.hop_limit <= 1 {
+            cx.reply(ReplyKind::TimeExceeded, hdr.hop_limit);
+        }
+        Err(cx.check(DropReason::V6HopLimit, hdr.hop_limit > 1).err()?)
+    } else {
+        act_on(&mut cx, &packet, &route)
+    };
+    Some(cx.decide(verdict))
+}
+
+/// Does with a packet what its route says. Linux: dst_input.
+fn act_on<'a, O: Observer>(
+    cx: &mut Ctx<'a, '_, O>,
+    packet: &Packet<'_>,
+    route: &route::Route<'a>,
+) -> Result<Verdict<'a>, DropReason> {
     let hops = packet.hdr.hop_limit;
     match route.kind {
-        Kind::Unicast => forward::forward(cx, &packet, &route),
-        Kind::Multicast => mcast::input(cx, &packet),
+        Kind::Unicast => forward::forward(cx, packet, route),
+        Kind::Multicast => mcast::input(cx, packet),
         Kind::Local => Ok(Verdict::Local),
         Kind::Blackhole => Err(DropReason::V6Blackhole),
         Kind::Prohibit => {

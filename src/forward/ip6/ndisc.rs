@@ -4,9 +4,9 @@
 use super::super::act::{Act, Quote};
 use super::super::l3::limit::{jiffies, second};
 use super::super::observe::{Observer, Rule};
+use super::icmp;
 use super::own::{self, Made};
 use super::route::Kind;
-use super::{icmp, multicast_mac};
 use crate::iface::Iface;
 use crate::wire::icmp::v6;
 use crate::wire::ip6::{self, Ip6Hdr};
@@ -95,5 +95,5 @@ fn send<'a, O: Observer>(
         (true, false) => "redirect to a better gateway",
     });
     act.reply_made(SENT, format_args!("of {} to {target}, from {src} to {dst}", offender.dst()));
-    act.send_made(out, IpAddr::V6(dst), multicast_mac(dst), place, iif);
+    act.send_made(out, IpAddr::V6(dst), None, place, iif);
 }

@@ -1,4 +1,7 @@
 //! The way out: the route's own MTU, the counters of the link, the next hop. Linux: ip6_output to neigh_output.
+//!
+//! Packets for groups come here only where a user has put another table before table local, whose routes of ff00::/8 would
+//! answer for them. The kernel then loops a copy back to a group that is joined on the way out; that is not done here.
 
 use super::super::ctx::{Ctx, neighbour, send_or_hold};
 use super::super::decision::{Edit, ReplyKind, Verdict};

@@ -4,7 +4,6 @@
 use super::super::ctx::Env;
 use super::addr;
 use super::route::{Kind, Request, Route, lookup};
-use crate::iface::LinkKind;
 use crate::wire::dissect::Flow;
 use crate::wire::{ip6, proto};
 use std::net::Ipv6Addr;
@@ -82,7 +81,7 @@ fn own<'a>(
     let key = RuleKey {
         src: src.unwrap_or(Ipv6Addr::UNSPECIFIED),
         dst,
-        iif: env.state.ifaces.iter().find(|i| i.kind == LinkKind::Loopback).map_or(1, |i| i.index),
+        iif: env.state.ifaces.loopback().map_or(1, |i| i.index),
         oif,
         tos: 0,
         mark: 0,

@@ -51,6 +51,25 @@ impl<'a> Route<'a> {
         env.state.ifaces.get(self.member.filter(|m| !m.encap)?.oif)
     }
 
+    /// The interface that the packet is given to: that of the way out, or for this host the loopback interface. What it
+    /// moves is counted by [`Route::oif`]. Linux: ip6_rt_get_dev_rcu.
+    pub fn device(&self, env: Env<'a>) -> Option<&'a Iface> {
+        match self.kind {
+            Kind::Unicast => self.oif(env),
+            Kind::Local => env.state.ifaces.loopback(),
+            _ => None,
+        }
+    }
+
+    /// Whether `dst`, which it leads to, is an anycast address, or the first of a prefix without a gateway, which is taken
+    /// for that of its routers. RFC 4291 2.6.1; Linux: ipv6_anycast_destination.
+    pub fn is_anycast(&self, dst: Ipv6Addr) -> bool {
+        let on_link = self.member.is_some_and(|m| m.via.is_none());
+        let first = dst.to_bits().checked_shl(self.prefix_len.into()).unwrap_or(0) == 0;
+        let of_routers = self.prefix_len < 127 && on_link && first;
+        self.path.is_some_and(|p| p.kind == RouteType::Anycast) || of_routers
+    }
+
     /// The gateway, or the destination itself on a link.
     pub fn next_hop(&self, dst: Ipv6Addr) -> IpAddr {
         self.member.and_then(|m| m.via).unwrap_or(IpAddr::V6(dst))
@@ -334,10 +353,12 @@ fn finish<'a>(
     request: &Request<'_>,
     (prefix_len, path): (u8, &'a Path<Ipv6Addr>),
 ) -> Route<'a> {
+    // Linux: ip6_rt_init_dst, which asks the prefix.
+    let of_group = prefix_len >= 8 && request.key.dst.is_multicast();
     let kind = match path.kind {
-        RouteType::Unicast | RouteType::Broadcast => Kind::Unicast,
         RouteType::Local | RouteType::Anycast => Kind::Local,
-        RouteType::Multicast => Kind::Multicast,
+        RouteType::Unicast | RouteType::Broadcast | RouteType::Multicast if of_group => Kind::Multicast,
+        RouteType::Unicast | RouteType::Broadcast | RouteType::Multicast => Kind::Unicast,
         RouteType::Blackhole => Kind::Blackhole,
         RouteType::Prohibit => Kind::Prohibit,
         RouteType::Unreachable | RouteType::Throw => Kind::NoRoute,

@@ -114,7 +114,13 @@ impl Neighbours {
         if heard.key.1.is_ipv6() && !heard.creates && entry.neighbour.state == Nud::FAILED {
             return;
         }
-        let Some(lladdr) = heard.lladdr.or(known.then_some(entry.neighbour.lladdr)) else { return };
+        let Some(lladdr) = heard.lladdr.or(known.then_some(entry.neighbour.lladdr)) else {
+            // Somebody is there, though nobody knows where. Linux: __neigh_lookup, neigh_update (-EINVAL).
+            if entry.neighbour.state == Nud::NONE {
+                self.set(env, heard.key, entry, entry.neighbour);
+            }
+            return;
+        };
         let confirmed = if heard.state == Nud::REACHABLE { env.now } else { entry.confirmed };
         let mut new = Neighbour { lladdr, state: heard.state };
         if known && lladdr == entry.neighbour.lladdr {
@@ -237,7 +243,7 @@ impl Neighbours {
             _ => NEVER,
         };
         self.next = self.next.min(timer);
-        let changed = new != old.neighbour;
+        let changed = new != old.neighbour || env.view.neighbour(key.0, key.1).is_none();
         let updated = if changed { env.now } else { old.updated };
         self.table.insert(key, Entry { neighbour: new, timer, updated, ..old });
         // Where several share a state, the search of one must not hide the failure that another has just found.
@@ -248,7 +254,10 @@ impl Neighbours {
 
     /// Drops the entry that has been idle longest; false if all are in use.
     fn make_room(&mut self) -> bool {
-        let idle = self.table.iter().filter(|(_, e)| matches!(e.neighbour.state, Nud::STALE | Nud::FAILED));
+        let idle = self
+            .table
+            .iter()
+            .filter(|(_, e)| matches!(e.neighbour.state, Nud::STALE | Nud::FAILED | Nud::NONE));
         let Some(key) = idle.min_by_key(|(key, e)| (e.updated, **key)).map(|(key, _)| *key) else {
             return false;
         };

@@ -1,7 +1,7 @@
 """IPv6 forwarding where rules, options and next hops meet: small routers that drawn boxes shrank to."""
 
 from box import Case, finish, neighbour, route, router, table, udp
-from scapy.all import ICMPv6EchoRequest, Raw
+from scapy.all import ICMPv6EchoRequest, ICMPv6ND_NS, ICMPv6ND_RS, ICMPv6NDOptSrcLLAddr, Raw
 
 
 def ioam(kind, *trace):
@@ -91,3 +91,31 @@ case = Case("ip6-proxy-link-local", "A proxied link-local address is told to be 
 case.ip6(dst="fe80::9999:2")
 case.ip6(b"", nh=59, dst="fe80::9999:2", hlim=1)
 case.ip6(bytes([17, 9]), nh=60, dst="fe80::9999:2", hlim=1)
+
+# The second lookup of a way back sees, in the place of ports, the key of a tunnel and the index of a secured header.
+ported = table("rule", pref=10, family=6, dport="1-65534", table=100) + table("rule", pref=11, family=6, sport="1-65534", table=100)
+ported += table("rule", pref=12, family=6, ipproto=58, table=100) + table("rule", pref=13, family=6, action="unreachable")
+back = route("2001:db8:a1::/48", via="2001:db8:1::1", dev="p0", table=100)
+case = Case("ip6-error-relookup", "The kernel looks for the way of an error twice; what it finds only then is counted.", router(ported, back, sysctl={"net.ipv6.icmp.ratemask": ""}))
+for protocol, start in (
+    (47, "2000 86dd 0000 0007"),
+    (47, "2000 86dd 0007 0000"),
+    (47, "a000 86dd 0000 0000 0007 0000"),
+    (47, "2001 880b 0007 0007"),
+    (47, "0000 86dd 0007 0007"),
+    (47, "6000 86dd 0007 0007"),
+    (51, "3a04 0000 7b15 d822 a376 72df bf2b 86d2 420d 8348 6de1 1789 8a01 0000 0000 0000"),
+    (51, "1104 0000 0000 0000 a376 72df bf2b 86d2 420d 8348 6de1 1789 8a01 0000 0000 0000"),
+    (44, "3a00 0001 0000 0007 8001 0000 0000 0000"),
+    (58, "8001 0000 0000 0000"),
+):
+    case.ip6(bytes.fromhex(start) + bytes(8), nh=protocol, dst="2001:db8:ffff::1")
+
+case = Case("ip6-neighbour-without-address", "Who speaks without a link-layer address is a neighbour all the same, and is answered once it tells.")
+for data, to, mac in (
+    (ICMPv6ND_NS(tgt="2001:db8:1::fe"), "ff02::1:ff00:fe", "33:33:ff:00:00:fe"),
+    (ICMPv6ND_RS(), "ff02::2", "33:33:00:00:00:02"),
+    (ICMPv6ND_NS(tgt="2001:db8:1::fe"), "ff02::1:ff00:fe", "33:33:ff:00:00:fe"),
+    (ICMPv6ND_RS() / ICMPv6NDOptSrcLLAddr(lladdr="02:00:00:00:07:07"), "ff02::2", "33:33:00:00:00:02"),
+):
+    case.ip6(data, src="2001:db8:1::77", dst=to, mac=mac, hlim=255)

@@ -239,20 +239,38 @@ fn name_way<O: Observer>(
 /// message goes the first way all the same, but a failure is counted. Linux: icmpv6_route_lookup (relookup_failed).
 fn look_again<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, offender: &Ip6Hdr) {
     let flow = dissect(quote.bytes, ETHERTYPE_IPV6, true).outer;
-    let made = match ip6::skip_ext(quote.bytes, Ip6Hdr::LEN, offender.next_header) {
-        Some((at, proto::ICMPV6, _)) => {
-            let byte = |at: usize| quote.bytes.get(at).copied().unwrap_or(0);
-            Made::icmp(byte(at), byte(at + 1))
-        }
-        _ => {
-            let [sport, dport] = [flow.dport, flow.sport].map(u16::from_be_bytes);
-            Made { ipproto: flow.ip_proto, sport, dport, label: 0 }
-        }
+    // Of fragments nothing but the protocol is known.
+    let whole =
+        ip6::skip_ext(quote.bytes, Ip6Hdr::LEN, offender.next_header).filter(|(.., frag)| frag.is_none());
+    let after = whole.and_then(|(at, ..)| quote.bytes.get(at..)).unwrap_or_default();
+    let [sport, dport] = match flow.ip_proto {
+        // What stands in the place of the ports: type and code, or the key of a tunnel. Linux: decode_session6.
+        proto::ICMPV6 => [0, after.first_chunk().map_or(0, |bytes| u16::from_be_bytes(*bytes))],
+        proto::GRE => gre_key(after),
+        _ => [flow.dport, flow.sport].map(u16::from_be_bytes),
     };
+    let made = Made { ipproto: flow.ip_proto, sport, dport, label: 0 };
     let again = own::output_from(act.env, made, Some(offender.dst()), offender.src(), quote.iif.index, &[]);
     if again.kind == Kind::NoRoute && again.path.is_none() {
         act.rule("error: a second lookup failed, sent all the same");
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
+    }
+}
+
+/// The key in a GRE header (RFC 2890 2, RFC 2637 4.1), its low half first; 0 if it has none. Linux: __skb_flow_dissect_gre.
+fn gre_key(header: &[u8]) -> [u16; 2] {
+    const CHECKSUM: u16 = 0x8000;
+    const ROUTING: u16 = 0x4000;
+    const KEY: u16 = 0x2000;
+    let Some(flags) = header.first_chunk().map(|bytes| u16::from_be_bytes(*bytes)) else { return [0; 2] };
+    let at = if flags & CHECKSUM != 0 { 8 } else { 4 };
+    let key =
+        header.get(at..).and_then(|rest| rest.first_chunk::<4>()).map(|bytes| u32::from_be_bytes(*bytes));
+    match (flags & 7, key) {
+        (version @ 0..=1, Some(key)) if flags & ROUTING == 0 && flags & KEY != 0 => {
+            [key as u16, if version == 1 { 0 } else { (key >> 16) as u16 }]
+        }
+        _ => [0; 2],
     }
 }
 

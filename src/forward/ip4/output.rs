@@ -9,6 +9,7 @@ use super::{Packet, addr};
 use crate::drop::DropReason as D;
 use crate::stats::Mib;
 use crate::wire::eth;
+use std::net::Ipv4Addr;
 
 /// A forwarded packet leaves, in pieces if `fragment` gives an MTU that it exceeds. Linux: ip_finish_output.
 pub fn output<'a, O: Observer>(
@@ -20,8 +21,8 @@ pub fn output<'a, O: Observer>(
 ) -> Result<Verdict<'a>, D> {
     let oif = cx.some(D::NoPort, cx.oif)?;
     let header = options.filter(|o| o.changed).map(|o| {
-        let ours = addr::of_route(cx.env, route).unwrap_or(addr::DUMMY);
-        o.finish(ours)
+        let ours = |dst| addr::on_the_way_out(cx.env, cx.iif, packet.hdr, dst, route);
+        o.finish(|dst| ours(dst).unwrap_or(Ipv4Addr::UNSPECIFIED))
     });
     // A finished header has its TTL lowered already: the kernel sums it anew, not incrementally.
     let edit = Edit { len: packet.bytes.len(), decrement: header.is_none(), header };
@@ -30,7 +31,8 @@ pub fn output<'a, O: Observer>(
         None => packet.hdr.dst(),
     };
     let broadcast = route.kind == Kind::BroadcastForward;
-    if broadcast {
+    // Pieces are counted one by one.
+    if broadcast && fragment.is_none() {
         cx.count_out(Mib::IpExtOutBcastPkts, 1);
         cx.count_out(Mib::IpExtOutBcastOctets, packet.bytes.len());
     }

@@ -12,9 +12,10 @@ use crate::wire::ip4::{self, Ip4Hdr, opt};
 use crate::wire::ip6::Ip6Hdr;
 use crate::wire::l4::TcpHdr;
 use crate::wire::{csum, proto};
+use ipnet::{IpNet, Ipv4Net};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use zerocopy::FromBytes;
 
 /// All that is not compared: its name, and why.
@@ -130,6 +131,16 @@ pub fn compare(scenario: &Scenario, expected: &Outcome, actual: &Outcome) -> Dif
     found
 }
 
+/// Puts frames into an order that says nothing of when they left, nor of what is not compared.
+pub fn sort(scenario: &Scenario, frames: &mut [Frame]) {
+    let own = own_addresses(scenario);
+    frames.sort_by_cached_key(|frame| {
+        let mut bytes = frame.bytes.clone();
+        mask(&mut bytes, &own);
+        (frame.link.clone(), bytes)
+    });
+}
+
 fn of_link<'o>(outcome: &'o Outcome, link: &'o str) -> impl Iterator<Item = &'o [u8]> {
     outcome.frames.iter().filter(move |f: &&Frame| f.link == link).map(|f| f.bytes.as_slice())
 }
@@ -146,17 +157,21 @@ fn count(place: &str, expected: &Values, actual: &Values) -> Vec<Counted> {
     names.iter().map(pair).filter(|c| c.expected != c.actual).collect()
 }
 
-/// The router's IPv4 addresses.
-fn own_addresses(scenario: &Scenario) -> Vec<Ipv4Addr> {
-    let of = |address: &crate::scenario::Address| match address.prefix.addr() {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
+/// What the router may speak from over IPv4: its addresses, prefixes that are its own as a whole, loopback.
+fn own_addresses(scenario: &Scenario) -> Vec<Ipv4Net> {
+    let of = |address: &crate::scenario::Address| match address.prefix {
+        IpNet::V4(net) if address.dev == "lo" => Some(net),
+        IpNet::V4(net) => Some(net.addr().into()),
+        IpNet::V6(_) => None,
     };
-    scenario.address.iter().filter_map(of).chain([DUMMY]).collect()
+    let local = scenario.route.iter().filter(|r| r.kind.as_deref() == Some("local"));
+    let local = local.filter_map(|r| r.dst.parse().ok());
+    let loopback = Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8);
+    scenario.address.iter().filter_map(of).chain(local).chain([DUMMY.into(), loopback]).collect()
 }
 
 /// Sets what is not compared to zero; the names of the masks that did.
-fn mask(frame: &mut [u8], own: &[Ipv4Addr]) -> Vec<&'static str> {
+fn mask(frame: &mut [u8], own: &[Ipv4Net]) -> Vec<&'static str> {
     let [(identification, _), (checksum, _), (timestamp, _)] = MASKS;
     let mut names = Vec::new();
     if complete(frame) {
@@ -169,13 +184,16 @@ fn mask(frame: &mut [u8], own: &[Ipv4Addr]) -> Vec<&'static str> {
         blank(packet, CHECKSUM..CHECKSUM + 2);
         names.push(timestamp);
     }
-    if hdr.proto != proto::ICMP || hdr.frag_offset() != 0 {
+    if hdr.proto != proto::ICMP {
         return names;
     }
-    if own.contains(&hdr.src()) {
+    if own.iter().any(|net| net.contains(&hdr.src())) {
         blank(packet, ID..ID + 2);
         blank(packet, CHECKSUM..CHECKSUM + 2);
         names.push(identification);
+    }
+    if hdr.frag_offset() != 0 {
+        return names;
     }
     let at = hdr.ihl();
     let error = packet.get(at).is_some_and(|&kind| v4::is_error(kind));
@@ -215,10 +233,13 @@ fn blank(bytes: &mut [u8], range: std::ops::Range<usize>) {
 /// Blanks the times in the timestamp options of an IPv4 packet; whether there were any.
 fn times(packet: &mut [u8]) -> bool {
     let slots = |option: ip4::Ip4Option<'_>| {
-        // With addresses (flags 1 and 3) each time stands behind one.
+        // With addresses (flags 1 and 3) each time stands behind one. The last, and in a repetition the one before it, end
+        // where the pointer says, from 1.
         let step = if option.bytes.get(3).is_some_and(|f| f & 15 == 0) { 4 } else { 8 };
-        let (start, end) = (option.offset + 4, option.offset + option.bytes.len());
-        (start + step - 4..end).step_by(step).collect::<Vec<_>>()
+        let last = option.bytes.get(2).map_or(0, |pointer| usize::from(*pointer)).saturating_sub(5);
+        let within = |at: &usize| (4..option.bytes.len().saturating_sub(3)).contains(at);
+        let places = [last, last.saturating_sub(step)].into_iter().filter(within);
+        places.map(|at| option.offset + at).collect::<Vec<_>>()
     };
     let found: Vec<usize> = ip4::options(packet)
         .filter_map(Result::ok)

@@ -3,6 +3,7 @@
 use super::*;
 use crate::control::netlink::Family;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 fn drawn(seed: u64, number: u64, family: Family) -> Drawn {
     draw(seed, number, 1000, Some(family), None).unwrap()
@@ -43,8 +44,8 @@ fn addr(bytes: &[u8]) -> String {
 
 #[test]
 fn every_box_can_be_loaded() {
-    for number in 0..200 {
-        let drawn = drawn(5, number, Family::V6);
+    for (number, family) in (0..200).flat_map(|n| [(n, Family::V4), (n, Family::V6)]) {
+        let drawn = drawn(5, number, family);
         let loaded = drawn.scenario.load(Path::new("drawn"), 1, 0);
         assert!(loaded.is_ok(), "box {number}: {}", loaded.err().map_or_else(String::new, |e| e.to_string()));
         assert!(drawn.frames.len() > 100, "box {number}");

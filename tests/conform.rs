@@ -40,7 +40,9 @@ fn many_routers(family: u8, rules: &[&str], most: usize) {
     let found = agree(&format!("--generate {frames} --seed {seed} --family {family} --json"));
     assert_eq!((&found["frames"], &found["seed"]), (&frames.into(), &seed.into()));
     for (mask, count) in found["masked"].as_object().unwrap() {
-        assert!(count.as_u64().unwrap() * 50 <= frames, "{mask} hides {count} of {frames} frames");
+        // Two bytes of every ICMPv4 message of a kernel's own are random.
+        let most = if mask == "identification" { frames / 5 } else { frames / 50 };
+        assert!(count.as_u64().unwrap() <= most, "{mask} hides {count} of {frames} frames");
     }
     let refused = found["refused"].as_array().unwrap().len() as u64;
     assert!(refused * 20 <= found["boxes"].as_u64().unwrap(), "{}", found["refused"]);

@@ -7,7 +7,7 @@ use super::mib::Values;
 use super::{Frame, Outcome};
 use crate::scenario::Scenario;
 use crate::wire::eth::{ETHERTYPE_IPV4, EthHdr};
-use crate::wire::icmp::{IcmpHdr, v4};
+use crate::wire::icmp::{self, IcmpHdr, v4};
 use crate::wire::ip4::{self, Ip4Hdr, opt};
 use crate::wire::ip6::Ip6Hdr;
 use crate::wire::l4::TcpHdr;
@@ -20,9 +20,12 @@ use zerocopy::FromBytes;
 
 /// All that is not compared: its name, and why.
 pub const MASKS: [(&str, &str); 3] = [
-    ("identification", "and header checksum of ICMP messages that the router makes: the kernel's are random"),
+    ("identification", "of ICMP messages that the router makes: the kernel's are random"),
     ("tcp checksum", "of resets over IPv6, which the kernel leaves to the network card: completed first"),
-    ("timestamp", "in IPv4 options, and the checksums over it: the kernel's clock is not the capture's"),
+    (
+        "timestamp",
+        "in IPv4 options, and the checksum of a quoted header: the kernel's clock is not the capture's",
+    ),
 ];
 
 /// What speaks where no address fits (RFC 7600 4.8).
@@ -180,25 +183,32 @@ fn mask(frame: &mut [u8], own: &[Ipv4Net]) -> Vec<&'static str> {
     let is_ip4 = EthHdr::ref_from_prefix(frame).is_ok_and(|(e, _)| e.ethertype.get() == ETHERTYPE_IPV4);
     let Some(packet) = frame.get_mut(EthHdr::LEN..).filter(|_| is_ip4) else { return names };
     let Ok((hdr, _)) = Ip4Hdr::read_from_prefix(packet) else { return names };
+    let at = hdr.ihl();
+    // A checksum that is right is made right again, so that only a wrong one differs.
+    let sums = |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| csum::checksum(bytes) == 0);
+    let right = sums(packet.get(..at));
     if times(packet) {
-        blank(packet, CHECKSUM..CHECKSUM + 2);
         names.push(timestamp);
     }
-    if hdr.proto != proto::ICMP {
-        return names;
-    }
-    if own.iter().any(|net| net.contains(&hdr.src())) {
+    if hdr.proto == proto::ICMP && own.iter().any(|net| net.contains(&hdr.src())) {
         blank(packet, ID..ID + 2);
-        blank(packet, CHECKSUM..CHECKSUM + 2);
         names.push(identification);
     }
-    if hdr.frag_offset() != 0 {
-        return names;
+    if let Ok((h, rest)) = Ip4Hdr::mut_from_prefix(packet)
+        && right
+        && !names.is_empty()
+    {
+        h.set_checksum(rest.get(..at.saturating_sub(Ip4Hdr::LEN)).unwrap_or_default());
     }
-    let at = hdr.ihl();
-    let error = packet.get(at).is_some_and(|&kind| v4::is_error(kind));
-    if error && packet.get_mut(at + IcmpHdr::LEN..).is_some_and(times) {
-        blank(packet, at + 2..at + 4);
+    let message = packet.get_mut(at..).filter(|_| hdr.proto == proto::ICMP && hdr.frag_offset() == 0);
+    let Some(message) = message.filter(|m| m.first().is_some_and(|&kind| v4::is_error(kind))) else {
+        return names;
+    };
+    let right = sums(Some(&*message));
+    if message.get_mut(IcmpHdr::LEN..).is_some_and(times) {
+        // What is quoted had its checksum made over the times, or was changed behind it.
+        blank(message, IcmpHdr::LEN + CHECKSUM..IcmpHdr::LEN + CHECKSUM + 2);
+        let _ = right && icmp::set_csum4(message); // false only without room for a header
         names.push(timestamp);
     }
     names

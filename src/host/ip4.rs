@@ -9,12 +9,13 @@ use crate::forward::decision::{Decision, ReplyKind, Target, Verdict};
 use crate::forward::ip4::{addr, icmp, route};
 use crate::forward::observe::Observer;
 use crate::frame::PktType;
+use crate::iface::Iface;
 use crate::stats::Mib;
 use crate::wire::icmp::{IcmpHdr, set_csum4, v4};
 use crate::wire::ip4::Ip4Hdr;
 use crate::wire::{csum, l4, proto};
 use std::net::Ipv4Addr;
-use warren_fib::RouteType;
+use warren_fib::{RouteType, RuleKey};
 use zerocopy::FromBytes;
 
 /// A packet, its header, and its data.
@@ -31,7 +32,7 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) {
     let Ok((hdr, _)) = Ip4Hdr::ref_from_prefix(local.bytes) else { return };
     let Some(bytes) = local.bytes.get(..usize::from(hdr.total_len.get())) else { return };
     let Some(data) = bytes.get(hdr.ihl()..) else { return };
-    let group = is_group(act, hdr.dst());
+    let group = is_group(act, local.iif, hdr);
     let packet = Packet { local: Local { bytes, ..*local }, hdr, data, group };
     let done = if hdr.is_fragment() { Err(D::V4HostFragment) } else { protocol(act, &packet) };
     if !matches!(done, Err(D::V4HostFragment | D::V4UnknownProtocol)) {
@@ -56,9 +57,14 @@ fn protocol<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> R
     }
 }
 
-/// Whether the route to `dst` is one for groups or broadcasts.
-fn is_group<O>(act: &Act<'_, '_, O>, dst: Ipv4Addr) -> bool {
-    matches!(route::type_of(act.env, dst), RouteType::Multicast | RouteType::Broadcast)
+/// Whether the route of a packet is one for groups or broadcasts.
+fn is_group<O>(act: &Act<'_, '_, O>, iif: &Iface, hdr: &Ip4Hdr) -> bool {
+    let (src, dst) = (hdr.src(), hdr.dst());
+    if dst.is_multicast() || dst.is_broadcast() || dst.is_unspecified() {
+        return true;
+    }
+    let key = RuleKey { iif: iif.index, ..route::own_key(act.env, src, dst, hdr.tos) };
+    route::lookup(act.env, &key).is_ok_and(|route| route.found == RouteType::Broadcast)
 }
 
 /// Nobody is here for the packet. Linux: icmp_send; nothing is said to groups.

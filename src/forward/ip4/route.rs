@@ -324,7 +324,12 @@ fn table<'a>(
     rule: Option<&Rule<Ipv4Addr>>,
     key: &RuleKey<Ipv4Addr>,
 ) -> Option<Result<Route<'a>, Errno>> {
+    let mut passed = None;
     for (len, set) in env.view.table::<Ipv4Addr>(id)?.lookup(key.dst) {
+        let network = key.dst.to_bits() & u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
+        if passed == Some(network) {
+            continue;
+        }
         for path in set.paths.iter().filter(|p| p.tos == 0 || p.tos == key.tos) {
             match path.kind {
                 RouteType::Throw => return None,
@@ -341,8 +346,12 @@ fn table<'a>(
             // alias or a shorter prefix answers.
             let usable = |m: &&Member| m.upper >= 0 && (key.oif == 0 || key.oif == m.oif);
             let Some(member) = group.members.iter().find(usable) else {
-                // Behind an object that is of no use the kernel looks at no other route of this prefix.
-                if group.kind == GroupKind::Plain { continue } else { break }
+                // Behind an object that is of no use the kernel looks at no other route of prefixes that begin alike.
+                if group.kind == GroupKind::Plain {
+                    continue;
+                }
+                passed = Some(network);
+                break;
             };
             if rule.is_some_and(|rule| rule.suppresses(len)) {
                 return None;

@@ -147,10 +147,11 @@ impl Maker {
             _ => None,
         };
         // A broadcast on lo, if it is sent on, goes round there until its TTL runs out.
-        found.filter(|a| !self.site.loops.contains(a)).or_else(|| {
+        let found = found.or_else(|| {
             let target = self.lot.pick(&self.site.targets)?;
             Some(self.lot.host4(target))
-        })
+        });
+        found.filter(|address| !self.site.loops.contains(address))
     }
 
     fn packet(&mut self, way: &Way, src: Ipv4Addr, dst: Ipv4Addr) -> Vec<u8> {

@@ -61,7 +61,8 @@ fn ip6_of_many_routers() {
 
 #[test]
 fn ip4_of_many_routers() {
-    many_routers(4, &["ICMP 11/0", "ICMP 5/1", "packet cut into fragments", "V4ReversePath"], 80);
+    let cut = "packet cut into fragments";
+    many_routers(4, &["route: unicast", "route: none", "redirect", "ICMP 11/0", cut, "V4ReversePath"], 120);
 }
 
 #[test]

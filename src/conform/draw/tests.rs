@@ -37,6 +37,22 @@ fn nobody_speaks_so_often_that_a_limiter_notices() {
     }
 }
 
+/// `ip_error` answers a host five times at once.
+#[test]
+fn nobody_is_told_of_missing_ways_more_often_than_the_kernel_allows() {
+    for number in 0..20 {
+        let mut uses: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+        let drawn = drawn(7, number, Family::V4);
+        let own: Vec<String> = drawn.scenario.address.iter().map(|x| x.prefix.addr().to_string()).collect();
+        for frame in drawn.frames.iter().filter(|f| f.bytes.len() >= 34) {
+            *uses.entry(frame.bytes[26..30].to_vec()).or_default() += 1;
+        }
+        let text = |a: &[u8]| std::net::Ipv4Addr::new(a[0], a[1], a[2], a[3]).to_string();
+        let most = uses.iter().filter(|(a, _)| !own.contains(&text(a))).max_by_key(|(_, n)| **n);
+        assert!(most.is_none_or(|(_, n)| *n <= 5), "box {number}: {most:?}");
+    }
+}
+
 fn addr(bytes: &[u8]) -> String {
     let octets: [u8; 16] = bytes.try_into().unwrap();
     std::net::Ipv6Addr::from(octets).to_string()

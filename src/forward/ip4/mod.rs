@@ -2,6 +2,7 @@
 //! (with `fragment`), or local delivery. The same file names as in `ip6`, each function after a kernel function.
 
 pub mod addr;
+mod applied;
 pub mod echo;
 mod forward;
 pub mod fragment;
@@ -57,6 +58,10 @@ fn path<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, bytes: &[u8], meta: Meta) -> R
     cx.target = target(&route);
     let options = options::receive(cx, &packet, &mut route)?;
     cx.target = target(&route);
+    applied::route(cx, &route);
+    if let Some(options) = &options {
+        applied::options(cx, options);
+    }
     count_type(cx, &packet, &route);
     let l2_group = matches!(meta.pkt_type, PktType::Broadcast | PktType::Multicast);
     let unicast = matches!(route.kind, Kind::Unicast | Kind::Local | Kind::Error(_));

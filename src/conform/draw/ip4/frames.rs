@@ -186,7 +186,7 @@ impl Maker {
         header.tos = class.map_or(any, |class| class | any & 3);
         header.id.set(self.lot.next() as u16);
         header.frag.set(frag);
-        self.spoil(&mut header, size);
+        self.spoil(&mut header, size, fate);
         header.set_checksum(&options);
         if self.lot.chance(3) {
             let right = header.csum.get();
@@ -199,10 +199,13 @@ impl Maker {
     }
 
     /// Fields that say something else than what is there, with a checksum that is right.
-    fn spoil(&mut self, header: &mut Ip4Hdr, size: usize) {
+    fn spoil(&mut self, header: &mut Ip4Hdr, size: usize, fate: Fate) {
         let total = header.total_len.get();
         match self.lot.below(100) {
-            0 => header.ver_ihl = self.lot.one(&[0x44, 0x40, 0x35, 0x65, 0x05, 0xf5, 0x4f, 0x46]),
+            // With another length the payload begins elsewhere, and says something else.
+            0 if fate == Fate::Passes => {
+                header.ver_ihl = self.lot.one(&[0x44, 0x40, 0x35, 0x65, 0x05, 0xf5, 0x4f, 0x46]);
+            }
             1..=3 => {
                 let headers = total - size as u16;
                 let wrong =

@@ -235,9 +235,7 @@ fn complete(frame: &mut [u8]) -> bool {
 }
 
 fn blank(bytes: &mut [u8], range: std::ops::Range<usize>) {
-    if let Some(place) = bytes.get_mut(range) {
-        place.fill(0);
-    }
+    bytes.iter_mut().skip(range.start).take(range.len()).for_each(|byte| *byte = 0);
 }
 
 /// Blanks the times in the timestamp options of an IPv4 packet; whether there were any.
@@ -251,7 +249,10 @@ fn times(packet: &mut [u8]) -> bool {
         let places = [last, last.saturating_sub(step)].into_iter().filter(within);
         places.map(|at| option.offset + at).collect::<Vec<_>>()
     };
-    let found: Vec<usize> = ip4::options(packet)
+    // A quote may end within the header.
+    let mut whole = packet.to_vec();
+    whole.resize(packet.len().max(60), 0);
+    let found: Vec<usize> = ip4::options(&whole)
         .filter_map(Result::ok)
         .filter(|option| option.kind == opt::TS)
         .flat_map(slots)

@@ -1,11 +1,20 @@
 //! `warren conform` as a user runs it: drawn routers and frames through this kernel and through warren. Needs root.
 //!
-//! `WARREN_CONFORM_SEED` and `WARREN_CONFORM_FRAMES` choose other or longer runs of both grammars.
+//! `WARREN_CONFORM_SEED` and `WARREN_CONFORM_FRAMES` choose other or longer runs of both grammars,
+//! `WARREN_CONFORM_FLOWS` how many flows each multipath policy is asked for. A run of a million frames must also meet each
+//! rule of `docs/ipv6.md` often enough; a shorter one prints those that it does not.
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
-use serde_json::Value;
+mod page;
+
+use serde_json::{Map, Value};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use warren::conform::run::Plan;
+use warren::conform::{Several, flows};
 
 fn command(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
@@ -51,6 +60,58 @@ fn many_routers(family: u8, rules: &[&str], most: usize) {
         assert!(hit.contains_key(*rule), "{rule}: {hit:?}");
     }
     assert!(hit.len() > most, "{}: {hit:?}", hit.len());
+    if family == 6 {
+        let seldom: Vec<String> = seldom("ipv6", hit, frames);
+        println!("met less than {OFTEN} times in a million frames:\n{}", seldom.join("\n"));
+        assert!(frames < LONG || seldom.is_empty(), "{} rules are not met often enough", seldom.len());
+    }
+}
+
+/// A run of so many frames meets every rule so often in a million, but for those that the page calls rare.
+const LONG: u64 = 1_000_000;
+const OFTEN: u64 = 100;
+
+/// Names of a family's page that a run met too seldom, each with how often.
+fn seldom(family: &str, rules: &Map<String, Value>, frames: u64) -> Vec<String> {
+    let rows = page::read(family);
+    let met = |name: &str| rules.get(name).and_then(Value::as_u64).unwrap_or(0);
+    let few = page::often(&rows).into_iter().filter(|name| met(name) * LONG < OFTEN * frames);
+    few.map(|name| format!("{:>8}  {name}", met(name))).collect()
+}
+
+#[test]
+fn every_flow_takes_the_kernels_next_hop() {
+    let (seed, wanted) = (setting("WARREN_CONFORM_SEED", 1), setting("WARREN_CONFORM_FLOWS", 4000));
+    println!("seed {seed}, {wanted} flows a policy");
+    let several = [Several::Legs, Several::Group, Several::Resilient];
+    for policy in 0..4 {
+        let (mut done, mut number) = (0, 0);
+        while done < wanted {
+            let kind = several[number as usize % several.len()];
+            let (scenario, frames) = flows(seed, number * 4 + u64::from(policy), policy, kind, 2000);
+            let found = Plan {
+                seed,
+                frames: frames.len(),
+                first: 0,
+                family: None,
+                scenario: Some((PathBuf::from("flows"), scenario)),
+                given: Some(frames),
+                as_drawn: false,
+                itself: false,
+                stop: &AtomicBool::new(false),
+            };
+            let found = found.play(1, |_| ()).unwrap();
+            if let Some(differing) = found.differing.first() {
+                panic!("policy {policy}, {kind:?}, box {number}: {differing}");
+            }
+            let of_policy = |name: &str| name.starts_with(&format!("multipath policy: {policy}, "));
+            let chosen =
+                found.rules.iter().filter(|(name, _)| of_policy(name)).map(|(_, count)| count).sum::<u64>();
+            assert!(chosen > 800, "{:?}", found.rules);
+            (done, number) = (done + chosen, number + 1);
+        }
+        println!("policy {policy}: {done} flows");
+    }
 }
 
 #[test]
@@ -62,7 +123,7 @@ fn ip6_of_many_routers() {
 #[test]
 fn ip4_of_many_routers() {
     let cut = "packet cut into fragments";
-    many_routers(4, &["route: unicast", "route: none", "redirect", "ICMP 11/0", cut, "V4ReversePath"], 120);
+    many_routers(4, &["route: unicast", "route: none", "redirect", "ICMP 11/0", cut, "V4ReversePath"], 90);
 }
 
 #[test]
@@ -86,7 +147,7 @@ fn namespaces(child: &Child) -> usize {
 #[test]
 fn an_interrupted_run_leaves_nothing_behind() {
     let mut child = command("--generate 10000000 --family 6").stdout(Stdio::null()).spawn().unwrap();
-    let seen = (0..200).any(|_| {
+    let seen = (0..1000).any(|_| {
         std::thread::sleep(Duration::from_millis(20));
         namespaces(&child) > 0
     });
@@ -95,6 +156,30 @@ fn an_interrupted_run_leaves_nothing_behind() {
     let status = child.wait().unwrap();
     assert!(seen, "no namespace was made");
     assert_eq!((status.code(), namespaces(&child)), (Some(1), 0));
+}
+
+/// Runs as a user without privilege, who can reach the program nowhere but in a folder of everybody's.
+fn as_nobody(arguments: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let program = folder.path().join("warren");
+    std::fs::copy(env!("CARGO_BIN_EXE_warren"), &program).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(program).arg("conform");
+    command.args(arguments.split(' ')).current_dir(folder.path()).output().unwrap()
+}
+
+#[test]
+fn without_root_it_runs_in_a_user_namespace_or_says_what_forbids_it() {
+    let output = as_nobody("--generate 800 --seed 3 --family 6");
+    let (said, found) =
+        (String::from_utf8(output.stderr).unwrap(), String::from_utf8(output.stdout).unwrap());
+    if output.status.success() {
+        assert!(found.contains("the same bytes and counters from the kernel and from warren"), "{found}");
+    } else {
+        println!("user namespaces are forbidden here");
+        assert!(found.is_empty() && said.contains("or allow user namespaces: sysctl -w "), "{said}{found}");
+    }
 }
 
 #[test]
@@ -109,5 +194,11 @@ fn bad_input_is_one_line() {
     says(&format!("--pcap /nonexistent.pcap -s {scenario}"), 1, "/nonexistent.pcap: cannot open it");
     says("-s /nonexistent.toml", 1, "/nonexistent.toml: cannot open it: No such file");
     says("--family 5", 2, "--family");
+    says("--generate 0", 2, "compares nothing");
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.toml");
+    std::fs::write(&empty, "").unwrap();
+    says(&format!("-s {}", empty.display()), 1, "no frame can be sent to such a router");
+    says("--generate 1 --save /proc/none", 1, "cannot make /proc/none");
     says("--pcap a --seed 3", 2, "--pcap");
 }

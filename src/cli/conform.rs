@@ -1,9 +1,11 @@
 //! `warren conform`: the same frames through this machine's kernel and through warren, everything compared.
 
+use crate::cli::Usage;
 use crate::conform::run::{Found, Plan};
 use crate::conform::{self, MASKS, read_frames};
 use crate::control::netlink::Family;
 use crate::scenario::Scenario;
+use crate::sys::userns;
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -11,11 +13,24 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+
+const EXAMPLES: &str = "\
+Examples:
+  warren conform --generate 20000                            both families, drawn with seed 1
+  warren conform --family 6 --generate 1000000 --seed 7 --keep-going --save found
+                                                             a long run; what differs becomes cases in found/
+  warren conform --family 6 --seed 7 --box 812 --generate 400
+                                                             one box of that run once more
+  warren conform --pcap in.pcapng -s router.toml             frames of yours through a router of yours
+  warren conform --self                                      is this machine quiet enough to compare on?
+
+Without root it runs in a user namespace, where the machine allows those.";
 
 /// Put the same frames through this kernel and through warren, and compare every byte and counter
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Frames to play: a capture whose interfaces bear the links' names
     #[arg(long, value_name = "FILE", requires = "scenario", conflicts_with_all = ["generate", "seed", "family", "box"])]
@@ -41,6 +56,9 @@ pub struct Args {
     /// Write each box that differs, shrunk, to a folder of its own in DIR
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
+    /// Show a box that differs as it was drawn, without the search for the least one
+    #[arg(long)]
+    as_drawn: bool,
     /// Compare the kernel with itself: whether this machine is quiet enough
     #[arg(long = "self")]
     itself: bool,
@@ -51,15 +69,15 @@ pub struct Args {
 
 /// Draws, plays and compares; differences are printed, and a failure.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    ensure!(
-        rustix::process::geteuid().is_root(),
-        "needs root, to build routers in network namespaces: use sudo"
-    );
+    ensure!(args.generate > 0, Usage("--generate 0 compares nothing".to_owned()));
     let scenario = match &args.scenario {
         Some(path) => Some((path.clone(), Scenario::read(path)?)),
         None => None,
     };
     let given = args.pcap.as_deref().map(read_frames).transpose()?;
+    if !rustix::process::geteuid().is_root() {
+        userns::enter()?; // before there are threads
+    }
     // The first signal ends the run between two boxes; the namespaces go away with the one at hand.
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -72,9 +90,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         family: args.family.as_deref().map(family),
         scenario,
         given,
+        as_drawn: args.as_drawn,
         itself: args.itself,
         stop: &stop,
     };
+    ensure!(
+        plan.frames > 0,
+        "{}: holds no frames",
+        args.pcap.as_deref().unwrap_or(Path::new("--pcap")).display()
+    );
+    if let Some(folder) = &args.save {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
     let bar = progress(plan.frames);
     let (start, boxes_max) = (Instant::now(), if args.keep_going { usize::MAX } else { 1 });
     let found = plan.play(boxes_max, |done| bar.set_position(done as u64))?;
@@ -85,7 +112,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     report(args, &found, start.elapsed().as_secs_f64())?;
     let (differ, boxes) = (found.differing.len(), found.boxes);
     ensure!(differ == 0, "{differ} of {boxes} boxes differ");
-    ensure!(found.frames >= plan.frames, "stopped after {} of {} frames", found.frames, plan.frames);
+    let why =
+        if stop.load(Ordering::Relaxed) { "a signal came" } else { "no frame can be sent to such a router" };
+    ensure!(found.frames >= plan.frames, "stopped after {} of {} frames: {why}", found.frames, plan.frames);
     Ok(())
 }
 
@@ -107,9 +136,14 @@ fn report(args: &Args, found: &Found, seconds: f64) -> anyhow::Result<()> {
             "seconds": seconds,
         }));
     }
+    let who = if args.itself { "the kernel" } else { "warren" };
+    let verdict = match found.differing.len() {
+        0 => format!("the same bytes and counters from the kernel and from {who}"),
+        n => format!("not the same from the kernel and from {who} in {n} boxes"),
+    };
     let from = seed.map_or_else(String::new, |seed| format!(" drawn with seed {seed}"));
     let mut text = format!(
-        "{} frames{from} through {} boxes in {seconds:.1} s: {} came out\n",
+        "{} frames{from} through {} boxes in {seconds:.1} s: {} came out, {verdict}\n",
         found.frames, found.boxes, found.compared
     );
     for why in &found.refused {

@@ -2,11 +2,11 @@
 //! router as it is and alone (a plain veth hands the kernel one frame at a time), and what the router sends is taken
 //! in the order in which it left. Called by `kernel`.
 
-use super::{Frame, Result, system};
+use super::{ConformError, Frame, Result, system};
 use crate::sys::packet;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendFlags, sockopt};
 
 /// Longer than any frame of a link.
 const FRAME_MAX: usize = 70_000;
@@ -27,7 +27,10 @@ impl End {
         let prepare = || {
             let socket = packet::socket()?;
             packet::set_option(&socket, libc::PACKET_IGNORE_OUTGOING, &[1])?;
-            rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, PILE)?;
+            // In a user namespace only as much as any user may have.
+            if sockopt::set_socket_recv_buffer_size_force(&socket, PILE).is_err() {
+                sockopt::set_socket_recv_buffer_size(&socket, PILE)?;
+            }
             packet::bind(&socket, index, libc::ETH_P_ALL as u16)?;
             Ok::<_, std::io::Error>(socket)
         };
@@ -43,6 +46,9 @@ impl End {
     }
 
     /// Takes all frames that the router sent, and notes `time` with each. Never blocks.
+    ///
+    /// # Errors
+    /// Frames that found no room: what was taken is not all that the router sent.
     pub fn take(&self, time: u64, into: &mut Vec<Frame>) -> Result<()> {
         let mut buffer = vec![0; FRAME_MAX];
         loop {
@@ -51,11 +57,18 @@ impl End {
                     let bytes = buffer.get(..len).unwrap_or(&buffer).to_vec();
                     into.push(Frame { link: self.link.clone(), time, bytes });
                 }
-                Err(Errno::WOULDBLOCK) => return Ok(()),
+                Err(Errno::WOULDBLOCK) => return self.lost(),
                 // Told once, of a link that was made to lose its carrier.
                 Err(Errno::INTR | Errno::NETDOWN) => {}
                 Err(e) => return Err(system(format!("receive from {}", self.link))(e)),
             }
         }
+    }
+
+    /// Whether frames were lost here since the last question.
+    fn lost(&self) -> Result<()> {
+        let statistics = packet::get_option::<2>(&self.socket, libc::PACKET_STATISTICS);
+        let [_, lost] = statistics.map_err(system(format!("ask what was lost on {}", self.link)))?;
+        if lost == 0 { Ok(()) } else { Err(ConformError::Lost(lost, self.link.clone())) }
     }
 }

@@ -108,7 +108,7 @@ impl KernelBox {
         seen.extend(self.take(time)?);
         let counters = self.counters()?.since(&before);
         let mut outcome = Outcome { frames: seen, counters };
-        let masked = unprompted::remove(&mut outcome);
+        let masked = unprompted::remove(&mut outcome, &self.links);
         Ok((outcome, masked))
     }
 

@@ -22,6 +22,7 @@ pub mod userspace;
 
 pub use case::{Case, Frame, Outcome, read_frames, write_frames};
 pub use compare::{Differences, MASKS, compare};
+pub use draw::{Several, flows};
 pub use kernel::{KernelBox, Masked};
 pub use mib::Counters;
 
@@ -57,6 +58,9 @@ pub enum ConformError {
         /// The reason.
         source: io::Error,
     },
+    /// More came out than there was room for.
+    #[error("{0} frames from {1} found no room in the socket: raise net.core.rmem_max, or run as root")]
+    Lost(u32, String),
     /// The router never fell silent.
     #[error("the kernel's router was still busy after {0} seconds: {1}")]
     Busy(u64, String),

@@ -40,6 +40,8 @@ pub struct Plan<'p> {
     pub scenario: Option<(PathBuf, Scenario)>,
     /// Frames that are given; nothing is drawn then.
     pub given: Option<Vec<Frame>>,
+    /// A box that differs is not shrunk.
+    pub as_drawn: bool,
     /// The kernel stands in for warren, too.
     pub itself: bool,
     /// Set when the run is to end early.
@@ -218,7 +220,11 @@ impl Plan<'_> {
                 && again().is_ok_and(|now| now.differences.is_part_of(&played.differences))
         };
         let suspects = suspects(drawn, played);
-        let (scenario, frames) = shrink(&drawn.scenario, &drawn.frames, &suspects, &mut differs);
+        let (scenario, frames) = if self.as_drawn {
+            (drawn.scenario.clone(), drawn.frames.clone())
+        } else {
+            shrink(&drawn.scenario, &drawn.frames, &suspects, &mut differs)
+        };
         let again = self.both(&scenario, &frames, drawn.slow)?.differences;
         // A difference that does not come again is shown as it was.
         let differences = if again.is_empty() { played.differences.clone() } else { again };

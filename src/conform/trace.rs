@@ -5,7 +5,6 @@ use crate::drop::DropReason;
 use crate::forward::decision::{Decision, Verdict};
 use crate::forward::observe::{Observer, Step};
 use std::collections::BTreeMap;
-use std::fmt;
 
 /// Counts the rules that were applied, by name.
 #[derive(Debug, Default)]
@@ -33,11 +32,16 @@ impl Observer for Rules {
         }
     }
 
-    fn reply(&mut self, what: fmt::Arguments<'_>) {
-        // What is sent or not comes first, whom it concerns behind it.
-        let text = what.to_string();
-        let end = [" from ", " of ", " to "].iter().filter_map(|word| text.find(word)).min();
-        self.add(text.get(..end.unwrap_or(text.len())).unwrap_or_default());
+    fn step(&mut self, step: Step<'_>) {
+        self.add(step.rule.name);
+    }
+
+    fn reply(&mut self, step: Step<'_>) {
+        self.add(step.rule.name);
+    }
+
+    fn wants_rules(&self) -> bool {
+        true
     }
 }
 
@@ -54,7 +58,7 @@ impl Observer for Notes {
     }
 
     fn step(&mut self, step: Step<'_>) {
-        self.0.push(format!("{} ({}): {}", step.what, step.function, step.found));
+        self.0.push(format!("{} ({}): {}", step.rule.name, step.rule.function, step.found));
     }
 
     fn decided(&mut self, decision: &Decision<'_>) {
@@ -71,7 +75,7 @@ impl Observer for Notes {
         self.0.push(text);
     }
 
-    fn reply(&mut self, what: fmt::Arguments<'_>) {
-        self.0.push(what.to_string());
+    fn reply(&mut self, step: Step<'_>) {
+        self.step(step);
     }
 }

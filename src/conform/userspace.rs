@@ -61,7 +61,8 @@ impl Observer for Waits {
     }
 }
 
-/// The frames that make no packet wait for a next hop; if `may_wait`, no packet that the router itself makes.
+/// The frames that make no packet wait for a next hop; if `may_wait`, no packet that the router itself makes, be it at
+/// once or when it gives up on a next hop.
 ///
 /// # Errors
 /// As [`play`].
@@ -72,11 +73,13 @@ pub fn at_once(scenario: &Scenario, path: &Path, frames: &[Frame], may_wait: boo
         let before = player.counts().own(Own::HeldPackets);
         let mut waits = Waits::default();
         player.play(&arrival(&state, frame)?, &mut waits, &mut |_| ());
+        player.finish(&mut Unobserved, &mut |_| ());
         if player.counts().own(Own::HeldPackets) == before + u64::from(waits.0 && may_wait) {
             kept.push(frame.clone());
         }
     }
-    Ok(kept)
+    // What is left out no longer tells who fails, and others may choose another way.
+    if kept.len() < frames.len() { at_once(scenario, path, &kept, may_wait) } else { Ok(kept) }
 }
 
 fn player(scenario: &Scenario, path: &Path, frames: &[Frame]) -> Result<(Player, Arc<State>)> {
@@ -119,7 +122,7 @@ fn play_with<O: Observer>(
         outcome.counters.dev.insert(iface.name.clone(), on(iface.slot));
     }
     outcome.counters.dev.retain(|_, values| !values.is_empty());
-    unprompted::remove(&mut outcome);
+    unprompted::remove(&mut outcome, &scenario.link);
     let drops = DropReason::ALL.iter().map(|&reason| (reason.info().name, counts.drops(reason as usize)));
     Ok((outcome, moved(drops)))
 }

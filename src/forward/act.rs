@@ -6,7 +6,7 @@ use super::decision::{Decision, Edit, Egress, ReplyKind, Verdict, Wait};
 use super::fast::Fast;
 use super::l3::gso;
 use super::l3::limit::Limits;
-use super::observe::Observer;
+use super::observe::{Observer, Rule, Step};
 use super::{ip4, ip6};
 use crate::drop::{DropReason, Side};
 use crate::frame::{Frame, Offload, Output, Outputs, PktType, Source};
@@ -295,7 +295,7 @@ impl<'a, O: Observer> Act<'a, '_, O> {
         for _ in 0..held.pushed_out {
             let v4 = wait.next.is_ipv4();
             let full = if v4 { DropReason::V4NeighbourQueueFull } else { DropReason::V6NeighbourQueueFull };
-            self.count_drop(full, None, Some(wait.oif.slot));
+            self.refuse(full, None, Some(wait.oif.slot));
             self.stats.own(Own::HeldDropped, 1);
         }
         if held.first {
@@ -305,15 +305,26 @@ impl<'a, O: Observer> Act<'a, '_, O> {
     }
 
     /// A message that the rules or the limiter keep back.
-    pub fn unsent(&mut self, what: fmt::Arguments<'_>) {
+    pub fn unsent(&mut self, rule: Rule, found: fmt::Arguments<'_>) {
         self.stats.own(Own::RepliesUnsent, 1);
-        self.observer.reply(what);
+        self.observer.reply(Step { rule, found });
     }
 
     /// A message that was made.
-    pub fn reply_made(&mut self, what: fmt::Arguments<'_>) {
+    pub fn reply_made(&mut self, rule: Rule, found: fmt::Arguments<'_>) {
         self.stats.own(Own::RepliesSent, 1);
-        self.observer.reply(what);
+        self.observer.reply(Step { rule, found });
+    }
+
+    /// A rule was applied that drops nothing; see [`Observer::rule`].
+    pub fn rule(&mut self, name: &'static str) {
+        self.observer.rule(name);
+    }
+
+    /// Drops what was not dropped when it was decided for: told to the observer, and counted.
+    pub fn refuse(&mut self, reason: DropReason, in_slot: Option<u16>, out_slot: Option<u16>) {
+        self.observer.check(reason, false);
+        self.count_drop(reason, in_slot, out_slot);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::decision::{Count, Decision, Edit, Egress, MAX_COUNTS, Reply, ReplyKind, Target, Verdict, Wait};
 use super::ip4::echo::Echo;
-use super::observe::{Observer, Step};
+use super::observe::{Observer, Rule, Step};
 use crate::drop::DropReason;
 use crate::iface::{Iface, LinkKind};
 use crate::state::State;
@@ -81,19 +81,23 @@ impl<'a, 'o, O: Observer> Ctx<'a, 'o, O> {
     }
 
     /// A step that is not a check.
-    pub fn step(
-        &mut self,
-        what: &'static str,
-        rfc: &'static str,
-        function: &'static str,
-        found: fmt::Arguments<'_>,
-    ) {
-        self.observer.step(Step { what, found, rfc, function });
+    pub fn step(&mut self, rule: Rule, found: fmt::Arguments<'_>) {
+        self.observer.step(Step { rule, found });
     }
 
     /// A rule was applied that drops nothing.
     pub fn rule(&mut self, name: &'static str) {
         self.observer.rule(name);
+    }
+
+    /// Who watches, for a search that is done without these notes.
+    pub fn observer(&mut self) -> &mut O {
+        self.observer
+    }
+
+    /// Whether anybody listens for rules: naming some of them takes work.
+    pub fn wants_rules(&self) -> bool {
+        self.observer.wants_rules()
     }
 
     /// Counts on the interface that received the packet.

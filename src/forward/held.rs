@@ -46,6 +46,7 @@ impl Forwarder {
             match what {
                 News::Known(n) => {
                     act.stats.own(Own::HeldReleased, 1);
+                    act.rule("neighbour: answered, what waited is sent");
                     let egress = Egress { oif, next: waiting.key.1, lladdr: n.lladdr, nud: n.state };
                     act.send_copy(&egress, &copy, offload);
                 }
@@ -72,5 +73,5 @@ fn fail<'a, O: Observer>(act: &mut Act<'a, '_, O>, oif: &'a Iface, iif: &'a Ifac
     } else {
         ip6::icmp::send(act, &quote, ReplyKind::Unreachable(icmp::v6::ADDR_UNREACH));
     }
-    act.count_drop(reason, Some(iif.slot), Some(oif.slot));
+    act.refuse(reason, Some(iif.slot), Some(oif.slot));
 }

@@ -4,17 +4,31 @@ use super::decision::Decision;
 use crate::drop::DropReason;
 use std::fmt;
 
-/// A step that is not a check: where the packet's way is chosen.
-#[derive(Clone, Copy, Debug)]
-pub struct Step<'s> {
-    /// What is done, in the field's words.
-    pub what: &'static str,
-    /// What came of it.
-    pub found: fmt::Arguments<'s>,
+/// A rule and on whose word it stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rule {
+    /// What is done, in the field's words: the name under which it is counted.
+    pub name: &'static str,
     /// RFC and section, empty where only the kernel decides.
     pub rfc: &'static str,
     /// The kernel function.
     pub function: &'static str,
+}
+
+impl Rule {
+    /// A rule. Each name is listed in `docs/`, which `tests/rules.rs` holds to this.
+    pub const fn new(name: &'static str, rfc: &'static str, function: &'static str) -> Rule {
+        Rule { name, rfc, function }
+    }
+}
+
+/// A step that is not a check: where the packet's way is chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'s> {
+    /// What is done.
+    pub rule: Rule,
+    /// What came of it.
+    pub found: fmt::Arguments<'s>,
 }
 
 /// Watches one packet go through the full path. All methods do nothing unless overridden, and cost nothing then.
@@ -29,8 +43,12 @@ pub trait Observer {
     fn rule(&mut self, _name: &'static str) {}
     /// The decision, before it is carried out.
     fn decided(&mut self, _decision: &Decision<'_>) {}
-    /// Something about an ICMP message to be sent, or why none is.
-    fn reply(&mut self, _what: fmt::Arguments<'_>) {}
+    /// A message is sent, or kept back.
+    fn reply(&mut self, _step: Step<'_>) {}
+    /// Whether anybody listens for rules: naming some of them takes work.
+    fn wants_rules(&self) -> bool {
+        false
+    }
 }
 
 /// Watches nothing.
@@ -55,7 +73,10 @@ impl<O: Observer> Observer for &mut O {
     fn decided(&mut self, decision: &Decision<'_>) {
         (**self).decided(decision);
     }
-    fn reply(&mut self, what: fmt::Arguments<'_>) {
-        (**self).reply(what);
+    fn reply(&mut self, step: Step<'_>) {
+        (**self).reply(step);
+    }
+    fn wants_rules(&self) -> bool {
+        (**self).wants_rules()
     }
 }

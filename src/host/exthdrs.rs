@@ -37,6 +37,7 @@ pub fn walk<'p, O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'p, '_>) 
                     return Err(D::V6DestoptsLong);
                 }
                 options(act, packet, header, at)?;
+                act.rule("destination options read");
                 header.len()
             }
             proto::ROUTING => routing(act, packet, data, at)?,
@@ -76,6 +77,7 @@ fn fragment<O: Observer>(
     let Some((fragment, rest)) = header else { return bad(v6::HDR_FIELD, at) };
     let frag = fragment.frag.get();
     if frag & (FRAG_OFFSET | FRAG_MF) == 0 {
+        act.rule("fragment that is the whole packet");
         return Ok(size_of::<FragHdr>());
     }
     if first_is_cut(packet) {
@@ -150,7 +152,10 @@ fn unknown<O: Observer>(
 ) -> Result<(), D> {
     let group = packet.hdr.dst().is_multicast();
     match kind & opt::ACTION_MASK {
-        opt::ACTION_SKIP => Ok(()),
+        opt::ACTION_SKIP => {
+            act.rule("destination option skipped: unknown");
+            Ok(())
+        }
         opt::ACTION_DROP => Err(D::V6OptionDiscard),
         opt::ACTION_SEND_UNICAST if group => Err(D::V6OptionDiscard),
         _ => {
@@ -174,7 +179,10 @@ fn routing<O: Observer>(
     }
     match routing.kind {
         TYPE_SRH | TYPE_RPL => Err(D::V6SegmentRoutingOff),
-        _ if routing.segments_left == 0 => Ok(header.len()),
+        _ if routing.segments_left == 0 => {
+            act.rule("routing header passed: no segments left");
+            Ok(header.len())
+        }
         _ => {
             // Byte 2 of the header is the type.
             error(act, packet, ReplyKind::ParamProblem(v6::HDR_FIELD, at as u32 + 2));

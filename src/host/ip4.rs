@@ -7,7 +7,7 @@ use crate::drop::DropReason as D;
 use crate::forward::act::{Act, Quote};
 use crate::forward::decision::{Decision, ReplyKind, Target, Verdict};
 use crate::forward::ip4::{addr, icmp, route};
-use crate::forward::observe::Observer;
+use crate::forward::observe::{Observer, Rule};
 use crate::frame::PktType;
 use crate::iface::Iface;
 use crate::stats::Mib;
@@ -17,6 +17,9 @@ use crate::wire::{csum, l4, proto};
 use std::net::Ipv4Addr;
 use warren_fib::{RouteType, RuleKey};
 use zerocopy::FromBytes;
+
+const ECHOED: Rule = Rule::new("ICMP echo reply", "1122 3.2.2.6", "icmp_reply");
+const RESET: Rule = Rule::new("TCP reset over IPv4", "9293 3.10.7.1", "tcp_v4_send_reset");
 
 /// A packet, its header, and its data.
 struct Packet<'p, 'a> {
@@ -39,7 +42,7 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) {
         act.stats.mib(Mib::IpInDelivers, None, 1);
     }
     if let Err(reason) = done {
-        act.count_drop(reason, Some(local.iif.slot), None);
+        act.refuse(reason, Some(local.iif.slot), None);
     }
 }
 
@@ -152,15 +155,24 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
         hdr.dst()
     };
     if !icmp::may_send(act, v4::ECHO_REPLY, 0, iif) {
-        return act.unsent(format_args!("no echo reply: global limit"));
+        return act.unsent(
+            Rule::new("no echo reply: global limit", "1812 4.3.2.8", "icmp_global_allow"),
+            format_args!("to {peer}"),
+        );
     }
     let mut key = route::own_key(act.env, src, peer, tos & 0x1e);
     key.ipproto = proto::ICMP;
     let Some(way) = route4(act, &packet.local, &key) else {
-        return act.unsent(format_args!("no echo reply: no route to {peer}"));
+        return act.unsent(
+            Rule::new("no echo reply: no route back", "", "ip_route_output_key"),
+            format_args!("to {peer}"),
+        );
     };
     if !icmp::peer_may_receive(act, v4::ECHO_REPLY, 0, peer, way.1) {
-        return act.unsent(format_args!("no echo reply: host limit"));
+        return act.unsent(
+            Rule::new("no echo reply: host limit", "1812 4.3.2.8", "icmpv4_xrlim_allow"),
+            format_args!("to {peer}"),
+        );
     }
     let mut reply = packet.data.to_vec();
     if let Some(kind) = reply.first_mut() {
@@ -170,7 +182,7 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
     for mib in [Mib::IcmpOutMsgs, Mib::IcmpOutEchoReps, Mib::IcmpMsgOutType0] {
         act.stats.mib(mib, None, 1);
     }
-    let head = Head4 { src, dst: peer, tos, proto: proto::ICMP, fragment: true };
+    let head = Head4 { src, dst: peer, tos, proto: proto::ICMP, fragment: true, rule: ECHOED };
     send4(act, &packet.local, way, &head, &reply);
 }
 
@@ -234,7 +246,7 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result
         act.stats.mib(Mib::TcpOutSegs, None, 1);
         act.stats.mib(Mib::TcpOutRsts, None, 1);
         if let Some(way) = route4(act, local, &key) {
-            let head = Head4 { src, dst, tos, proto: proto::TCP, fragment: false };
+            let head = Head4 { src, dst, tos, proto: proto::TCP, fragment: false, rule: RESET };
             send4(act, local, way, &head, &reset);
         }
     }

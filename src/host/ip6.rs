@@ -12,7 +12,7 @@ use crate::forward::decision::ReplyKind;
 use crate::forward::ip6::own::{self, Made};
 use crate::forward::ip6::{addr, icmp};
 use crate::forward::l3::limit::jiffies;
-use crate::forward::observe::Observer;
+use crate::forward::observe::{Observer, Rule};
 use crate::frame::PktType;
 use crate::stats::Mib;
 use crate::wire::icmp::{IcmpHdr, set_csum6, v6};
@@ -21,6 +21,13 @@ use crate::wire::{csum, proto};
 use std::net::Ipv6Addr;
 use warren_fib::{Path, RouteType, TABLE_LOCAL};
 use zerocopy::FromBytes;
+
+const ECHOED: Rule = Rule::new("echo reply", "4443 4.2", "icmpv6_echo_reply");
+const ECHO_OFF: Rule = Rule::new("no echo reply: switched off", "", "icmpv6_echo_reply");
+const ECHO_LOST: Rule = Rule::new("no echo reply: no route back", "", "icmpv6_echo_reply");
+const ECHO_MUTE: Rule = Rule::new("no echo reply: no address to speak from", "6724 5", "icmpv6_echo_reply");
+const ECHO_LIMIT: Rule = Rule::new("no echo reply: limited", "4443 2.4", "icmpv6_xrlim_allow");
+const RESET: Rule = Rule::new("TCP reset", "9293 3.10.7.1", "tcp_v6_send_response");
 
 /// Up to so many bytes a checksum is computed at once (`CHECKSUM_BREAK`).
 const CHECKSUM_BREAK: usize = 76;
@@ -52,10 +59,13 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) -> 
     let bytes = local.bytes.get(..Ip6Hdr::LEN + payload)?;
     let packet = Packet { local: Local { bytes, ..*local }, hdr };
     let slot = Some(local.iif.slot);
+    if hdr.hop_limit <= 1 {
+        act.rule("for this host: the hop limit does not matter");
+    }
     let payload = match exthdrs::walk(act, &packet) {
         Ok(payload) => payload,
         Err(reason) => {
-            act.count_drop(reason, slot, None);
+            act.refuse(reason, slot, None);
             return None;
         }
     };
@@ -67,12 +77,12 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) -> 
             heard
         }
         Err(D::V6UnknownProtocol) => {
-            act.count_drop(D::V6UnknownProtocol, owner, None);
+            act.refuse(D::V6UnknownProtocol, owner, None);
             None
         }
         Err(reason) => {
             act.stats.mib(Mib::Ip6InDelivers, owner, 1);
-            act.count_drop(reason, slot, None);
+            act.refuse(reason, slot, None);
             None
         }
     }
@@ -100,7 +110,7 @@ fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
     let link = links.iter().find(|link| **link == iif.index).or(links.first());
     let link = link.and_then(|link| env.state.ifaces.get(*link));
     // What is taken in the place of a proxied address was to be sent on.
-    let made = Made { ipproto: packet.hdr.next_header, sport: 0, dport: 0 };
+    let made = Made { ipproto: packet.hdr.next_header, sport: 0, dport: 0, label: 0 };
     let onward = || {
         let (src, bytes) = (Some(packet.hdr.src()), packet.local.bytes);
         own::output(env, made, src, dst, iif.index, bytes).oif(env)
@@ -118,8 +128,16 @@ fn protocol<O: Observer>(
         proto::UDP => udp(act, packet, payload.data).map(|()| None),
         proto::TCP => tcp(act, packet, payload.data).map(|()| None),
         // RFC 8200 4.7: nothing follows.
-        proto::NONE => Ok(None),
+        proto::NONE => {
+            act.rule("no next header: taken");
+            Ok(None)
+        }
         _ => {
+            act.rule(match (payload.proto, payload.named_at) {
+                (proto::HOPOPTS, _) => "unknown protocol: hop-by-hop options that are not first",
+                (_, 6) => "unknown protocol: named by the fixed header",
+                _ => "unknown protocol: named by an extension header",
+            });
             let kind = ReplyKind::ParamProblem(v6::UNK_NEXTHDR, payload.named_at as u32);
             error(act, packet, kind);
             Err(D::V6UnknownProtocol)
@@ -157,6 +175,7 @@ fn icmp<O: Observer>(
         v6::NEIGHBOUR_SOLICIT => [Mib::Icmp6InNeighborSolicits, Mib::Icmp6InType135],
         v6::NEIGHBOUR_ADVERT => [Mib::Icmp6InNeighborAdvertisements, Mib::Icmp6InType136],
         kind if !v6::is_informational(kind) => return notify(data).map(|()| None),
+        v6::ROUTER_SOLICIT | v6::ROUTER_ADVERT => return ndisc::receive(act, &packet.local, hdr, data),
         _ => return Ok(None),
     };
     counters.into_iter().for_each(|mib| act.stats.mib(mib, slot, 1));
@@ -187,16 +206,21 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[
         || (asked.is_multicast() && sysctl.icmp_echo_ignore_multicast != 0)
         || (!asked.is_multicast() && !own && sysctl.icmp_echo_ignore_anycast != 0);
     if ignored {
-        return act.unsent(format_args!("no echo reply: switched off"));
+        return act.unsent(ECHO_OFF, format_args!("to {peer}"));
     }
     let keeps = own || (!asked.is_multicast() && sysctl.anycast_src_echo_reply != 0);
-    let Some(way) =
-        route6(act, &packet.local, Made::icmp(v6::ECHO_REPLY, 0), keeps.then_some(asked), peer, iif.index)
-    else {
-        return act.unsent(format_args!("no echo reply: no route to {peer}"));
+    // Bit 4 of flowlabel_reflect is for echo.
+    let reflects = sysctl.flowlabel_reflect & 4 != 0;
+    if reflects {
+        act.rule("echo: flow label reflected");
+    }
+    let flow_label = if reflects { hdr.flow_label() } else { 0 };
+    let made = Made { label: flow_label, ..Made::icmp(v6::ECHO_REPLY, 0) };
+    let Some(way) = route6(act, made, keeps.then_some(asked), peer, iif.index) else {
+        return act.unsent(ECHO_LOST, format_args!("to {peer}"));
     };
     let Some(src) = keeps.then_some(asked).or_else(|| source6(act, &way.0, way.1, peer)) else {
-        return act.unsent(format_args!("no echo reply: no address to speak from"));
+        return act.unsent(ECHO_MUTE, format_args!("to {peer}"));
     };
     if env.state.sysctl.ratemask6.contains(v6::ECHO_REPLY) {
         let now = jiffies(env.now);
@@ -204,19 +228,23 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[
         let allowed = act.limits.global(global.icmp_msgs_per_sec, global.icmp_msgs_burst, now)
             && icmp::may_send(act, &way.0, Some(way.1), peer, now);
         if !allowed {
-            return act.unsent(format_args!("no echo reply: limited"));
+            return act.unsent(ECHO_LIMIT, format_args!("to {peer}"));
         }
         act.limits.consume();
     }
+    act.rule(match (own, asked.is_multicast(), keeps) {
+        (true, ..) => "echo: from the address asked",
+        (_, true, _) => "echo: to a group, from an address chosen",
+        (_, _, true) => "echo: the anycast address speaks",
+        _ => "echo: to an anycast address, from another",
+    });
     let mut reply = data.to_vec();
     if let Some(kind) = reply.first_mut() {
         *kind = v6::ECHO_REPLY;
     }
     let _ = set_csum6(src, peer, &mut reply); // false only without room for a header
-    // Bit 4 of flowlabel_reflect is for echo.
-    let flow_label = if sysctl.flowlabel_reflect & 4 != 0 { hdr.flow_label() } else { 0 };
     let traffic_class = hdr.traffic_class();
-    let head = Head6 { src, dst: peer, traffic_class, flow_label, proto: proto::ICMPV6 };
+    let head = Head6 { src, dst: peer, traffic_class, flow_label, proto: proto::ICMPV6, rule: ECHOED };
     let slot = Some(way.1.slot);
     if send6(act, &packet.local, way, &head, &reply) {
         for mib in [Mib::Icmp6OutMsgs, Mib::Icmp6OutEchoReplies, Mib::Icmp6OutType129] {
@@ -273,19 +301,19 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u
     }
     let sum = csum::pseudo6(src, dst, proto::TCP, TCP_LEN as u32);
     let oif = if ip6::is_link_local(dst) { local.iif.index } else { 0 };
+    // Bit 2 of flowlabel_reflect is for resets.
+    let flow_label = if act.env.state.sysctl.ip6.flowlabel_reflect & 2 != 0 { hdr.flow_label() } else { 0 };
     if let Some(reset) = transport::reset(data, sum)
         && let Ok(segment) = transport::segment(data)
         && let (sport, dport) = (segment.dst_port.get(), segment.src_port.get())
-        && let Some(way) = route6(act, local, Made::tcp(sport, dport), Some(src), dst, oif)
+        && let made = (Made { label: flow_label, ..Made::tcp(sport, dport) })
+        && let Some(way) = route6(act, made, Some(src), dst, oif)
     {
         act.stats.mib(Mib::TcpOutSegs, None, 1);
         act.stats.mib(Mib::TcpOutRsts, None, 1);
         // The ECN bits are the sender's business alone.
         let traffic_class = hdr.traffic_class() & !3;
-        // Bit 2 of flowlabel_reflect is for resets.
-        let reflects = act.env.state.sysctl.ip6.flowlabel_reflect & 2 != 0;
-        let flow_label = if reflects { hdr.flow_label() } else { 0 };
-        let head = Head6 { src, dst, traffic_class, flow_label, proto: proto::TCP };
+        let head = Head6 { src, dst, traffic_class, flow_label, proto: proto::TCP, rule: RESET };
         send6(act, local, way, &head, &reset);
     }
     Err(D::V6TcpNoSocket)

@@ -8,21 +8,26 @@ use crate::drop::DropReason as D;
 use crate::forward::act::Act;
 use crate::forward::ctx::Env;
 use crate::forward::ip6::{addr, icmp};
-use crate::forward::observe::Observer;
+use crate::forward::observe::{Observer, Rule};
 use crate::iface::Iface;
 use crate::stats::Mib;
 use crate::wire::eth;
 use crate::wire::icmp::{IcmpHdr, v6};
-use crate::wire::ip6::Ip6Hdr;
+use crate::wire::ip6::{self, Ip6Hdr};
 use crate::wire::proto;
 use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{
-    EthernetAddress, Icmpv6Packet, Icmpv6Repr, NdiscNeighborFlags, NdiscRepr, RawHardwareAddress,
-};
+use smoltcp::wire::{EthernetAddress, Icmpv6Packet, Icmpv6Repr, NdiscNeighborFlags, NdiscRepr};
 use std::net::{IpAddr, Ipv6Addr};
 use warren_fib::{Nud, RouteType, TABLE_LOCAL};
 use zerocopy::{FromBytes, IntoBytes};
 
+const NO_ADDRESS: Rule = Rule::new("no advertisement: no address to speak from", "6724 5", "ndisc_send_na");
+const ADVERTISED: Rule = Rule::new("neighbour advertisement", "4861 7.2.4", "ndisc_send_na");
+const SOLICITED: Rule = Rule::new("neighbour solicitation", "4861 7.2.2", "ndisc_solicit");
+
+/// Options. RFC 4861 4.6.1
+const SOURCE_LLADDR: u8 = 1;
+const TARGET_LLADDR: u8 = 2;
 /// All nodes of the link.
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
@@ -47,25 +52,58 @@ pub fn receive<O: Observer>(
     if head.code != 0 {
         return Err(D::V6NdiscCode);
     }
-    let caps = ChecksumCapabilities::ignored();
-    let packet = Icmpv6Packet::new_checked(message).map_err(|_| D::V6NdiscForm)?;
-    match Icmpv6Repr::parse(&hdr.src(), &hdr.dst(), &packet, &caps) {
-        Ok(Icmpv6Repr::Ndisc(NdiscRepr::NeighborSolicit { target_addr, lladdr })) => {
-            solicitation(act, local, hdr, target_addr, ethernet(lladdr)?)
+    let at = match head.kind {
+        v6::ROUTER_SOLICIT => IcmpHdr::LEN,
+        v6::ROUTER_ADVERT => IcmpHdr::LEN + 8,
+        _ => IcmpHdr::LEN + 16,
+    };
+    let options = message.get(at..).ok_or(D::V6NdiscForm)?;
+    let target = message.get(IcmpHdr::LEN..at).and_then(|bytes| bytes.first_chunk::<16>());
+    match (head.kind, target) {
+        (v6::NEIGHBOUR_SOLICIT, Some(target)) => {
+            solicitation(act, local, hdr, (*target).into(), lladdr(options, SOURCE_LLADDR)?)
         }
-        Ok(Icmpv6Repr::Ndisc(NdiscRepr::NeighborAdvert { flags, target_addr, lladdr })) => {
-            advertisement(act.env, local, hdr, flags, target_addr, ethernet(lladdr)?)
+        (v6::NEIGHBOUR_ADVERT, Some(target)) => {
+            let flags = NdiscNeighborFlags::from_bits_truncate(head.rest.first().copied().unwrap_or(0));
+            advertisement(act.env, local, hdr, flags, (*target).into(), lladdr(options, TARGET_LLADDR)?)
         }
-        // Router solicitations and advertisements, redirects: nothing that a router acts on.
-        Ok(_) => Ok(None),
-        Err(_) => Err(D::V6NdiscForm),
+        _ => router(local, hdr, head.kind, lladdr(options, SOURCE_LLADDR)?),
     }
 }
 
-/// The option's address as Ethernet's. Linux: ndisc_opt_addr_data.
-fn ethernet(lladdr: Option<RawHardwareAddress>) -> Result<Option<[u8; 6]>, D> {
-    let Some(raw) = lladdr else { return Ok(None) };
-    raw.as_bytes().first_chunk().map(|mac| Some(*mac)).ok_or(D::V6NdiscForm)
+/// The link-layer address in the first option of this kind, which must be as long as Ethernet's. RFC 4861 4.6;
+/// Linux: ndisc_parse_options, ndisc_opt_addr_data.
+fn lladdr(options: &[u8], wanted: u8) -> Result<Option<[u8; 6]>, D> {
+    let (mut rest, mut found) = (options, None);
+    while !rest.is_empty() {
+        let (kind, units) = rest.first().zip(rest.get(1)).ok_or(D::V6NdiscForm)?;
+        let (option, others) = rest.split_at_checked(usize::from(*units) * 8).ok_or(D::V6NdiscForm)?;
+        let data = option.get(2..).ok_or(D::V6NdiscForm)?;
+        if *kind == wanted && found.is_none() {
+            found = Some(data);
+        }
+        rest = others;
+    }
+    found.map(|data| <[u8; 6]>::try_from(data).map_err(|_| D::V6NdiscForm)).transpose()
+}
+
+/// Who looks for routers is a neighbour, and so is another router, whatever else it says. RFC 4861 6.2.6, 6.1.2;
+/// Linux: ndisc_recv_rs, ndisc_router_discovery.
+fn router(
+    local: &Local<'_, '_>,
+    hdr: &Ip6Hdr,
+    kind: u8,
+    lladdr: Option<[u8; 6]>,
+) -> Result<Option<Heard>, D> {
+    let (src, iif) = (hdr.src(), local.iif);
+    let listens = match kind {
+        v6::ROUTER_SOLICIT => iif.conf6.forwarding != 0 && !src.is_unspecified(),
+        _ if ip6::is_link_local(src) => true,
+        _ => return Err(D::V6NdiscForm),
+    };
+    let key = (iif.index, IpAddr::V6(src));
+    let heard = Heard { key, lladdr, state: Nud::STALE, creates: true, other: Other::Replaced };
+    Ok(listens.then_some(heard))
 }
 
 /// RFC 4861 7.2.3 and 7.2.4; Linux: ndisc_recv_ns.
@@ -83,13 +121,16 @@ fn solicitation<O: Observer>(
     if target.is_multicast() || (probe && (!to_group || lladdr.is_some())) {
         return Err(D::V6NdiscForm);
     }
-    let own = answers(act.env, iif, target).ok_or(D::V6NdiscOtherHost)?;
-    let router = iif.conf6.forwarding != 0;
+    let owner = answers(act.env, iif, target).ok_or(D::V6NdiscOtherHost)?;
+    // A proxied address is that of a host.
+    let router = iif.conf6.forwarding != 0 && owner != Owner::Proxied;
+    // What is asked of us alone is no news to others.
+    let replaces = owner == Owner::Us && dst.is_multicast();
     let flags = |solicited| {
         let mut flags = NdiscNeighborFlags::empty();
         flags.set(NdiscNeighborFlags::ROUTER, router);
         flags.set(NdiscNeighborFlags::SOLICITED, solicited);
-        flags.set(NdiscNeighborFlags::OVERRIDE, own);
+        flags.set(NdiscNeighborFlags::OVERRIDE, replaces);
         flags
     };
     if probe {
@@ -97,25 +138,39 @@ fn solicitation<O: Observer>(
         return Ok(None);
     }
     let key = (iif.index, IpAddr::V6(src));
-    let known = act.env.view.neighbour(iif.index, key.1).is_some();
+    let entry = act.env.view.neighbour(iif.index, key.1).map(|n| n.neighbour);
+    let known = entry.is_some();
     // A sender that keeps its address to itself is answered only if it asked us alone or is known.
     if lladdr.is_none() && dst.is_multicast() && !known {
         return Ok(None);
     }
-    advertise(act, iif, src, lladdr, target, flags(true), dst.is_multicast());
+    // What an administrator said of the sender holds. Linux: neigh_update.
+    let fixed = entry.is_some_and(|n| matches!(n.state, Nud::PERMANENT | Nud::NOARP));
+    let to = lladdr.filter(|_| !fixed);
+    advertise(act, iif, src, to, target, flags(true), dst.is_multicast());
     Ok(Some(Heard { key, lladdr, state: Nud::STALE, creates: true, other: Other::Replaced }))
 }
 
-/// Whether we answer for the target: an address of ours on this link, an anycast address, or one that we proxy; and if
-/// so, whether our answer overrides others. Linux: ipv6_get_ifaddr, ipv6_chk_acast_addr, pndisc_is_router.
-fn answers(env: Env<'_>, iif: &Iface, target: Ipv6Addr) -> Option<bool> {
+/// Why we answer for an address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Us,
+    Optimistic,
+    Anycast,
+    Proxied,
+}
+
+/// Whether we answer for the target: an address of ours on this link, an anycast address, or one that we proxy.
+/// Linux: ipv6_get_ifaddr, ipv6_chk_acast_addr, pndisc_is_router.
+fn answers(env: Env<'_>, iif: &Iface, target: Ipv6Addr) -> Option<Owner> {
     if let Some(address) = iif.addrs6.iter().find(|a| a.addr == target) {
-        return (!address.tentative).then_some(!address.optimistic);
+        let owner = if address.optimistic { Owner::Optimistic } else { Owner::Us };
+        return (!address.tentative).then_some(owner);
     }
     let proxying = iif.conf6.forwarding != 0
         && (env.state.sysctl.all6.proxy_ndp != 0 || iif.conf6.proxy_ndp != 0)
         && iif.proxies6.contains(&target);
-    (proxying || is_anycast(env, iif, target)).then_some(false)
+    if is_anycast(env, iif, target) { Some(Owner::Anycast) } else { proxying.then_some(Owner::Proxied) }
 }
 
 fn is_anycast(env: Env<'_>, iif: &Iface, target: Ipv6Addr) -> bool {
@@ -142,7 +197,9 @@ fn advertisement(
         return Err(D::V6NdiscForm);
     }
     // Another host claims our address, or our own proxy answer came back: neither is news of a neighbour.
-    if addr::is_ours(env, target, iif) || lladdr == Some(iif.mac) {
+    let all = &env.state.sysctl.all6;
+    let proxying = all.forwarding != 0 && all.proxy_ndp != 0 && iif.proxies6.contains(&target);
+    if iif.addrs6.iter().any(|a| a.addr == target) || (proxying && lladdr == Some(iif.mac)) {
         return Ok(None);
     }
     let replaces = flags.contains(NdiscNeighborFlags::OVERRIDE);
@@ -168,7 +225,7 @@ fn advertise<O: Observer>(
     let own = oif.addrs6.iter().any(|a| a.addr == target && !a.tentative);
     let src = if own { Some(target) } else { addr::select(act.env, dst, Some(oif)) };
     let Some(src) = src else {
-        return act.unsent(format_args!("no advertisement: no address to speak from"));
+        return act.unsent(NO_ADDRESS, format_args!("for {target}"));
     };
     let lladdr = with_lladdr.then(|| EthernetAddress(oif.mac).into());
     let message = NdiscRepr::NeighborAdvert { flags, target_addr: target, lladdr };
@@ -212,6 +269,7 @@ fn send<O: Observer>(
         act.stats.mib(Mib::Ip6OutMcastPkts, Some(oif.slot), 1);
         act.stats.mib(Mib::Ip6OutMcastOctets, Some(oif.slot), len as u64);
     }
-    act.reply_made(format_args!("ICMPv6 {kind}/0 from {src} to {dst} by {}", oif.name));
+    let rule = if kind == v6::NEIGHBOUR_ADVERT { ADVERTISED } else { SOLICITED };
+    act.reply_made(rule, format_args!("from {src} to {dst} by {}", oif.name));
     act.send_made(oif, IpAddr::V6(dst), to, place, oif);
 }

@@ -7,7 +7,7 @@ use crate::forward::ip4::fragment::{self, Way};
 use crate::forward::ip4::{self, route::Route as Route4};
 use crate::forward::ip6::own::{self, Made};
 use crate::forward::ip6::{addr, route::Kind, route::Route as Route6};
-use crate::forward::observe::Observer;
+use crate::forward::observe::{Observer, Rule};
 use crate::iface::Iface;
 use crate::stats::Mib;
 use crate::wire::ip4::{FRAG_DF, Ip4Hdr};
@@ -16,12 +16,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use warren_fib::{RouteType, RuleKey};
 use zerocopy::IntoBytes;
 
+const TOO_LONG: Rule = Rule::new("no answer: longer than the link carries", "8200 5", "ip6_fragment");
+
 /// The header fields of an answer over IPv4.
 pub struct Head4 {
     pub src: Ipv4Addr,
     pub dst: Ipv4Addr,
     pub tos: u8,
     pub proto: u8,
+    /// The rule by which it goes out.
+    pub rule: Rule,
     /// May be cut on its way; it then bears an identification.
     pub fragment: bool,
 }
@@ -33,6 +37,8 @@ pub struct Head6 {
     pub traffic_class: u8,
     pub flow_label: u32,
     pub proto: u8,
+    /// The rule by which it goes out.
+    pub rule: Rule,
 }
 
 /// The way of an answer, if it leads out of this host. Linux: ip_route_output_key.
@@ -50,13 +56,12 @@ pub fn route4<'a, O>(
 /// Linux: ip6_dst_lookup_tail.
 pub fn route6<'a, O>(
     act: &Act<'a, '_, O>,
-    local: &Local<'_, '_>,
     made: Made,
     src: Option<Ipv6Addr>,
     dst: Ipv6Addr,
     oif: u32,
 ) -> Option<(Route6<'a>, &'a Iface)> {
-    let route = own::output_from(act.env, made, src, dst, oif, local.bytes);
+    let route = own::output_from(act.env, made, src, dst, oif, &[]);
     if route.kind == Kind::NoRoute && route.path.is_none() {
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
     }
@@ -109,7 +114,7 @@ pub fn send4<'a, O: Observer>(
     let place = made.place;
     act.stats.mib(Mib::IpOutTransmits, None, 1);
     act.stats.mib(Mib::IpExtOutOctets, None, len.into());
-    act.reply_made(format_args!("answer from {} to {} by {}", head.src, head.dst, oif.name));
+    act.reply_made(head.rule, format_args!("from {} to {} by {}", head.src, head.dst, oif.name));
     act.send_made(oif, next, None, place, local.iif);
 }
 
@@ -130,7 +135,7 @@ pub fn send6<'a, O: Observer>(
     let Ok(payload) = u16::try_from(body.len()) else { return false };
     if len > usize::try_from(oif.conf6.mtu).unwrap_or(0) {
         act.stats.mib(Mib::Ip6FragFails, slot, 1);
-        act.unsent(format_args!("no answer: {len} bytes are more than {} carries", oif.name));
+        act.unsent(TOO_LONG, format_args!("{len} bytes are more than {} carries", oif.name));
         return false;
     }
     let mut header = Ip6Hdr::new(payload, head.proto, hops, head.src, head.dst);
@@ -144,7 +149,7 @@ pub fn send6<'a, O: Observer>(
     let place = made.place;
     act.stats.mib(Mib::Ip6OutTransmits, slot, 1);
     act.stats.mib(Mib::Ip6OutOctets, slot, len as u64);
-    act.reply_made(format_args!("answer from {} to {} by {}", head.src, head.dst, oif.name));
+    act.reply_made(head.rule, format_args!("from {} to {} by {}", head.src, head.dst, oif.name));
     act.send_made(oif, route.next_hop(head.dst), None, place, local.iif);
     true
 }

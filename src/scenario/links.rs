@@ -170,8 +170,8 @@ impl Loader<'_> {
             let keeps =
                 self.writer.draft().sysctl.all6.keep_addr_on_down > 0 || i.conf6.keep_addr_on_down > 0;
             self.writer.update_iface(i.index, |i| {
+                // They are taken as unique (IFA_F_NODAD), so they stay fit to speak. Linux: addrconf_ifdown.
                 i.addrs6.retain(|a| keeps && !ip6::is_link_local(a.addr));
-                i.addrs6.iter_mut().for_each(|a| a.tentative = true);
                 (i.groups4, i.groups6) = (Vec::new(), Vec::new());
             });
         }

@@ -9,7 +9,7 @@ import sys
 from box import Case
 
 # Importing a file adds its cases.
-for name in ("addresses", "errors", "forward4", "forward6", "found4", "found6", "host", "host6", "multipath", "options4", "options6", "routes"):
+for name in ("addresses", "edges6", "errors", "forward4", "forward6", "found4", "found6", "host", "host6", "multipath", "options4", "options6", "routes"):
     importlib.import_module(name)
 
 if __name__ == "__main__":

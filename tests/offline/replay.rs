@@ -68,12 +68,12 @@ fn comments_say_what_became_of_each_frame() {
     assert_eq!(comments[0], "forward to 2001:db8:2::9 (02:00:00:00:00:b9) on p1");
     assert!(comments[120].starts_with("drop, V6HopLimit: "), "{}", comments[120]);
     assert!(
-        comments[120].ends_with("ICMPv6 3/0 from 2001:db8:1::1 to 2001:db8:1::9 by p0"),
+        comments[120].ends_with("ICMPv6 3/0: from 2001:db8:1::1 to 2001:db8:1::9 by p0"),
         "{}",
         comments[120]
     );
     assert_eq!(comments[121], "wait for the link-layer address of 2001:db8:2::dead on p1");
-    let delivered = "deliver to this host; ICMPv6 1/4 from 2001:db8:1::1 to 2001:db8:1::9 by p0";
+    let delivered = "deliver to this host; ICMPv6 1/4: from 2001:db8:1::1 to 2001:db8:1::9 by p0";
     assert_eq!(comments[122], delivered, "where nobody listens to the port");
 }
 

@@ -11,7 +11,7 @@ use crate::forward::observe::Unobserved;
 use crate::scenario::player::{Arrival, Departure};
 use crate::state::State;
 use anyhow::Context;
-use notes::{Note, Notes};
+use notes::{Decided, Note, Notes};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -92,8 +92,7 @@ fn keep(state: &State, d: &Departure<'_>) -> Sent {
 
 impl Story<'_> {
     fn json(&self) -> Value {
-        let decision =
-            |n: &Notes| n.decision.as_ref().map(|(name, text)| json!({ "verdict": name, "text": text }));
+        let decision = |n: &Notes| n.decision.as_ref().map(Decided::json);
         let part = |notes: &Notes, counters: &Counters, sent: &[Sent]| {
             json!({
                 "steps": notes.list.iter().map(Note::json).collect::<Vec<_>>(),

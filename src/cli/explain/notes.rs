@@ -2,10 +2,9 @@
 
 use crate::drop::DropReason;
 use crate::forward::decision::{Decision, Egress, Verdict};
-use crate::forward::observe::{Observer, Step};
+use crate::forward::observe::{Observer, Rule, Step};
 use crate::wire::eth::fmt_mac;
 use serde_json::{Value, json};
-use std::fmt;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,19 +16,19 @@ pub enum Note {
         /// The packet passed.
         ok: bool,
     },
-    /// A step that is not a check.
-    Step {
-        /// What was done.
-        what: &'static str,
-        /// What came of it.
-        found: String,
-        /// RFC and section, perhaps empty.
-        rfc: &'static str,
-        /// The kernel function.
-        function: &'static str,
-    },
+    /// A step that is not a check, and what came of it.
+    Step(Rule, String),
     /// A message to the sender, or why there is none.
-    Reply(String),
+    Reply(Rule, String),
+}
+
+/// A decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// Its stable name, and on whose word it stands.
+    pub rule: Rule,
+    /// As a sentence.
+    pub text: String,
 }
 
 /// All that was heard.
@@ -37,8 +36,8 @@ pub enum Note {
 pub struct Notes {
     /// In order.
     pub list: Vec<Note>,
-    /// The decision's stable name and its sentence; nothing for a frame that the capture cut short.
-    pub decision: Option<(&'static str, String)>,
+    /// The decision; nothing for a frame that the capture cut short.
+    pub decision: Option<Decided>,
     /// The packet itself goes out, rewritten.
     pub forwarded: bool,
 }
@@ -49,22 +48,37 @@ impl Observer for Notes {
     }
 
     fn step(&mut self, step: Step<'_>) {
-        let Step { what, found, rfc, function } = step;
-        self.list.push(Note::Step { what, found: found.to_string(), rfc, function });
+        self.list.push(Note::Step(step.rule, step.found.to_string()));
     }
 
     fn decided(&mut self, decision: &Decision<'_>) {
         self.forwarded = matches!(decision.verdict, Verdict::Forward(..));
-        self.decision = Some((super::super::replay::name(&decision.verdict), verdict(&decision.verdict)));
+        let name = super::super::replay::name(&decision.verdict);
+        let (rfc, function) = source(&decision.verdict);
+        let rule = Rule::new(name, rfc, function);
+        self.decision = Some(Decided { rule, text: verdict(&decision.verdict) });
     }
 
-    fn reply(&mut self, what: fmt::Arguments<'_>) {
-        self.list.push(Note::Reply(what.to_string()));
+    fn reply(&mut self, step: Step<'_>) {
+        self.list.push(Note::Reply(step.rule, step.found.to_string()));
     }
 }
 
 fn way(egress: &Egress<'_>) -> String {
     format!("{} ({}) on {}", egress.next, fmt_mac(egress.lladdr), egress.oif.name)
+}
+
+/// On whose word a verdict stands: RFC and section, kernel function.
+fn source(verdict: &Verdict<'_>) -> (&'static str, &'static str) {
+    match verdict {
+        Verdict::Forward(..) => ("", "dst_output"),
+        Verdict::Fragment(..) | Verdict::HoldFragments(..) => ("791 3.2", "ip_do_fragment"),
+        Verdict::Hold(wait, _) if wait.next.is_ipv4() => ("1122 2.3.2.2", "neigh_resolve_output"),
+        Verdict::Hold(..) => ("4861 7.2.2", "neigh_resolve_output"),
+        Verdict::Local => ("", "dst_input"),
+        Verdict::Kernel(_) => ("", "__netif_receive_skb_core"),
+        Verdict::Drop(reason) => (reason.info().rfc, reason.info().function),
+    }
 }
 
 /// A verdict as a sentence.
@@ -86,12 +100,20 @@ pub const TRUNCATED: &str = "cut short by the capture, so nothing can be said of
 
 /// Decision and messages in one line.
 pub fn sentence(notes: &Notes) -> String {
-    let decision = notes.decision.as_ref().map_or(TRUNCATED, |(_, sentence)| sentence);
+    let decision = notes.decision.as_ref().map_or(TRUNCATED, |decided| &decided.text);
     let replies = notes.list.iter().filter_map(|note| match note {
-        Note::Reply(text) => Some(text.as_str()),
-        Note::Check { .. } | Note::Step { .. } => None,
+        Note::Reply(rule, found) => Some(format!("{}: {found}", rule.name)),
+        Note::Check { .. } | Note::Step(..) => None,
     });
-    std::iter::once(decision).chain(replies).collect::<Vec<_>>().join("; ")
+    std::iter::once(decision.to_owned()).chain(replies).collect::<Vec<_>>().join("; ")
+}
+
+impl Decided {
+    /// As an object of `--json`.
+    pub fn json(&self) -> Value {
+        let Rule { name, rfc, function } = self.rule;
+        json!({ "verdict": name, "text": self.text, "rfc": rfc, "function": function })
+    }
 }
 
 impl Note {
@@ -102,10 +124,12 @@ impl Note {
                 let info = reason.info();
                 json!({ "check": info.name, "passed": ok, "fault": info.text, "rfc": info.rfc, "function": info.function })
             }
-            Note::Step { what, found, rfc, function } => {
-                json!({ "step": what, "found": found, "rfc": rfc, "function": function })
+            Note::Step(rule, found) => {
+                json!({ "step": rule.name, "found": found, "rfc": rule.rfc, "function": rule.function })
             }
-            Note::Reply(text) => json!({ "reply": text }),
+            Note::Reply(rule, found) => {
+                json!({ "reply": rule.name, "found": found, "rfc": rule.rfc, "function": rule.function })
+            }
         }
     }
 }

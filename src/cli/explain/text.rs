@@ -3,7 +3,8 @@
 use super::notes::{Note, Notes, TRUNCATED};
 use super::{Sent, Story, describe};
 use crate::cli::counters::Counters;
-use std::fmt::{Error, Write};
+use crate::forward::observe::Rule;
+use std::fmt::Error;
 
 const BOLD: &str = "1";
 const RED: &str = "31";
@@ -45,11 +46,16 @@ pub fn tell(story: &Story<'_>, colour: bool) -> Result<String, Error> {
     out.line(&format!("  {}", describe::frame(bytes)));
     if !story.notes.list.is_empty() {
         out.title("steps (a check looks for the fault it names)");
-        steps(&mut out, &story.notes)?;
+        steps(&mut out, &story.notes);
     }
     out.title("decision");
-    let decision = story.notes.decision.as_ref().map_or(TRUNCATED, |(_, text)| text);
-    out.line(&format!("  {decision}"));
+    match &story.notes.decision {
+        Some(decided) => {
+            let source = out.paint(DIM, &source(&decided.rule));
+            out.line(&format!("  {} ({source})", decided.text));
+        }
+        None => out.line(&format!("  {TRUNCATED}")),
+    }
     for (sent, place) in story.sent.iter().zip(1..) {
         // Messages to the sender go out before the packet itself.
         let same = story.notes.forwarded && place == story.sent.len();
@@ -58,7 +64,7 @@ pub fn tell(story: &Story<'_>, colour: bool) -> Result<String, Error> {
     counters(&mut out, &story.counters);
     if let Some((notes, moved, sent)) = &story.later {
         out.title("later, as the next hop does not answer");
-        steps(&mut out, notes)?;
+        steps(&mut out, notes);
         for one in sent {
             departure(&mut out, story, one, false)?;
         }
@@ -67,34 +73,43 @@ pub fn tell(story: &Story<'_>, colour: bool) -> Result<String, Error> {
     Ok(out.text)
 }
 
-fn steps(out: &mut Out, notes: &Notes) -> Result<(), Error> {
+fn steps(out: &mut Out, notes: &Notes) {
     let width = notes.list.iter().map(|note| function(note).len()).max().unwrap_or(0);
     for note in &notes.list {
-        let mut line = String::from("  ");
-        let (mark, rfc, text) = match note {
-            Note::Check { reason, ok } => {
-                let info = reason.info();
-                let mark = if *ok { out.paint(GREEN, "passed") } else { out.paint(RED, "FAILED") };
-                (mark, info.rfc, format!("{}: {}", info.name, info.text))
-            }
-            Note::Step { what, found, rfc, .. } => {
-                ("->    ".to_owned(), rfc.trim_start_matches("RFC "), format!("{what}: {found}"))
-            }
-            Note::Reply(text) => ("reply ".to_owned(), "", text.clone()),
-        };
-        let rfc = if rfc.is_empty() { String::new() } else { format!("RFC {rfc}") };
-        let source = out.paint(DIM, &format!("{:<width$}  {rfc:<16}", function(note)));
-        write!(line, "{mark}  {source}  {text}")?;
+        let line = step(out, note, width);
         out.line(&line);
     }
-    Ok(())
+}
+
+/// One step: what was done or looked for, and on whose word; `width` is that of the longest function.
+fn step(out: &Out, note: &Note, width: usize) -> String {
+    let (mark, rfc, text) = match note {
+        Note::Check { reason, ok } => {
+            let info = reason.info();
+            let mark = if *ok { out.paint(GREEN, "passed") } else { out.paint(RED, "FAILED") };
+            (mark, info.rfc, format!("{}: {}", info.name, info.text))
+        }
+        Note::Step(rule, found) => ("->    ".to_owned(), rule.rfc, format!("{}: {found}", rule.name)),
+        Note::Reply(rule, found) => ("reply ".to_owned(), rule.rfc, format!("{}: {found}", rule.name)),
+    };
+    let rfc = if rfc.is_empty() { String::new() } else { format!("RFC {rfc}") };
+    let source = out.paint(DIM, &format!("{:<width$}  {rfc:<16}", function(note)));
+    format!("  {mark}  {source}  {text}")
+}
+
+/// On whose word a rule stands.
+fn source(rule: &Rule) -> String {
+    if rule.rfc.is_empty() {
+        rule.function.to_owned()
+    } else {
+        format!("{}, RFC {}", rule.function, rule.rfc)
+    }
 }
 
 fn function(note: &Note) -> &'static str {
     match note {
         Note::Check { reason, .. } => reason.info().function,
-        Note::Step { function, .. } => function,
-        Note::Reply(_) => "",
+        Note::Step(rule, _) | Note::Reply(rule, _) => rule.function,
     }
 }
 
@@ -141,5 +156,67 @@ fn counters(out: &mut Out, counters: &Counters) {
         for (name, value) in values {
             out.line(&format!("  {group:<8} {name:<28} +{value}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drop::DropReason;
+    use crate::forward::decision::{Decision, Verdict};
+    use crate::forward::observe::Observer;
+
+    /// Drops for which no RFC asks: the kernel decides alone.
+    const KERNEL_ONLY: [&str; 10] = [
+        "NoScratch",
+        "NoPort",
+        "GsoTooBig",
+        "V6Disabled",
+        "V6UnicastInL2Multicast",
+        "V6Blackhole",
+        "V6MulticastNotMember",
+        "V6ForwardingOff",
+        "V6OutDisabled",
+        "V6NeighbourTableFull",
+    ];
+
+    fn says_all(note: &Note, rule: Rule) {
+        let Rule { name, rfc, function } = rule;
+        let out = Out { text: String::new(), colour: false };
+        let (object, text) = (note.json(), step(&out, note, 0));
+        assert_eq!((&object["rfc"], &object["function"]), (&rfc.into(), &function.into()), "{object}");
+        assert!(object.as_object().unwrap().values().any(|value| value == name), "{object}");
+        assert!(!function.is_empty() && text.contains(function) && text.contains(name), "{text}");
+        assert_eq!(text.contains("RFC"), !rfc.is_empty(), "{text}");
+        assert!(text.contains(rfc), "{text}");
+    }
+
+    #[test]
+    fn every_drop_has_its_rule_and_its_authorities() {
+        let mut alone = Vec::new();
+        for reason in DropReason::ALL.iter().filter(|r| !r.info().name.starts_with("V4")) {
+            let info = reason.info();
+            let rule = Rule::new(info.name, info.rfc, info.function);
+            says_all(&Note::Check { reason: *reason, ok: false }, rule);
+            let mut notes = Notes::default();
+            notes.decided(&Decision::bare(Verdict::Drop(*reason)));
+            let decided = notes.decision.unwrap();
+            assert_eq!((decided.rule.rfc, decided.rule.function), (info.rfc, info.function));
+            assert_eq!(decided.json()["function"], info.function);
+            assert!(decided.text.contains(info.name), "{}", decided.text);
+            if info.rfc.is_empty() {
+                alone.push(info.name);
+            }
+        }
+        assert_eq!(alone, KERNEL_ONLY);
+    }
+
+    #[test]
+    fn steps_and_messages_have_theirs() {
+        let rule = Rule::new("next hop", "4861 5.2", "ip6_finish_output2");
+        says_all(&Note::Step(rule, "fe80::1 on p1".into()), rule);
+        says_all(&Note::Reply(rule, "fe80::1 on p1".into()), rule);
+        let alone = Rule::new("no error: no route back", "", "icmpv6_route_lookup");
+        says_all(&Note::Reply(alone, "ICMPv6 3/0".into()), alone);
     }
 }

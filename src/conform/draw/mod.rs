@@ -10,6 +10,8 @@ mod ip4;
 mod ip6;
 mod lot;
 
+pub use ip6::flows::Several;
+
 use super::{Frame, Result};
 use crate::control::netlink::Family;
 use crate::scenario::{Scenario, Value};
@@ -23,7 +25,7 @@ const STEP: u64 = 20_000;
 /// Frames of a box, and of one in which packets wait for next hops that do not answer.
 const FRAMES: usize = 400;
 const FRAMES_SLOW: usize = 150;
-/// One in so many boxes is slow.
+/// One in so many boxes is slow, and in one the router is taught of neighbours.
 const SLOW: u64 = 16;
 
 /// A box of a run.
@@ -59,19 +61,35 @@ pub fn draw(
     let mut scenario = match (given, family) {
         (Some(scenario), _) => scenario.clone(),
         (None, Family::V4) => ip4::scenario(&mut Lot::new(seed, number, 1)),
-        (None, Family::V6) => ip6::scenario(&mut Lot::new(seed, number, 1)),
+        (None, Family::V6) => ip6::scenario(&mut Lot::new(seed, number, 1), slow),
     };
     super::lift_global_limit(&mut scenario);
     let count = limit.min(if slow { FRAMES_SLOW } else { FRAMES });
     let lot = Lot::new(seed, number, 2);
     let mut frames = match family {
         Family::V4 => ip4::frames(&scenario, count, lot),
+        Family::V6 if number % SLOW == 6 && given.is_none() => ip6::discovery(&scenario, count, lot),
         Family::V6 => ip6::frames(&scenario, count, lot),
     };
+    in_time(&mut frames);
+    Ok(Drawn { number, scenario, frames, slow })
+}
+
+/// A router with this `fib_multipath_hash_policy` and several next hops for everything, and `count` IPv6 flows through it:
+/// box `number` of a run of such.
+#[must_use]
+pub fn flows(seed: u64, number: u64, policy: u8, several: Several, count: usize) -> (Scenario, Vec<Frame>) {
+    let mut scenario = ip6::flows::scenario(&mut Lot::new(seed, number, 3), policy, several);
+    super::lift_global_limit(&mut scenario);
+    let mut frames = ip6::flows::frames(&scenario, count, Lot::new(seed, number, 4));
+    in_time(&mut frames);
+    (scenario, frames)
+}
+
+fn in_time(frames: &mut [Frame]) {
     for (frame, place) in frames.iter_mut().zip(0..) {
         frame.time = START + place * STEP;
     }
-    Ok(Drawn { number, scenario, frames, slow })
 }
 
 /// The first bits of an address as a prefix.

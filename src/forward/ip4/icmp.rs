@@ -4,7 +4,7 @@
 use super::super::act::{Act, Quote};
 use super::super::decision::{Decision, ReplyKind, Target, Verdict};
 use super::super::l3::limit::jiffies;
-use super::super::observe::Observer;
+use super::super::observe::{Observer, Rule};
 use super::{addr, forward, route};
 use crate::drop::DropReason as D;
 use crate::frame::PktType;
@@ -20,6 +20,37 @@ use zerocopy::{FromBytes, IntoBytes};
 
 /// An error is never longer than what every host can take (RFC 1812 4.3.2.3).
 const ERROR_MAX: usize = 576;
+
+const L2_GROUP: Rule = Rule::new("no ICMP error: the frame was for a group", "1812 4.3.2.7", "__icmp_send");
+const GROUP: Rule = Rule::new("no ICMP error: the packet was for a group", "1812 4.3.2.7", "__icmp_send");
+const FRAGMENT: Rule = Rule::new("no ICMP error: not the first fragment", "1812 4.3.2.7", "__icmp_send");
+const CUT: Rule = Rule::new("no ICMP error: the ICMP type is cut off", "1812 4.3.2.7", "__icmp_send");
+const ABOUT_ERROR: Rule = Rule::new("no ICMP error: about an error", "1812 4.3.2.7", "__icmp_send");
+const UNROUTED_LIMIT: Rule = Rule::new("no ICMP error: limit of ip_error", "1812 4.3.2.8", "ip_error");
+const GLOBAL_LIMIT: Rule = Rule::new("no ICMP error: global limit", "1812 4.3.2.8", "icmp_global_allow");
+const HOST_LIMIT: Rule = Rule::new("no ICMP error: host limit", "1812 4.3.2.8", "icmpv4_xrlim_allow");
+const NO_OPTIONS: Rule =
+    Rule::new("no ICMP error: its options cannot be repeated", "1812 4.3.2.6", "__ip_options_echo");
+const NO_WAY_BACK: Rule = Rule::new("no ICMP error: no route back", "", "icmp_route_lookup");
+const NO_ROOM: Rule = Rule::new("no ICMP error: the MTU leaves no room", "", "__icmp_send");
+
+/// The rule by which a message goes out.
+fn sent(kind: u8, code: u8) -> Rule {
+    match (kind, code) {
+        (v4::DEST_UNREACH, v4::NET_UNREACH) => Rule::new("ICMP 3/0", "1812 5.2.7.1", "ip_error"),
+        (v4::DEST_UNREACH, v4::HOST_UNREACH) => Rule::new("ICMP 3/1", "1812 5.2.7.1", "ip_error"),
+        (v4::DEST_UNREACH, v4::PROT_UNREACH) => {
+            Rule::new("ICMP 3/2", "1122 3.2.2.1", "ip_protocol_deliver_rcu")
+        }
+        (v4::DEST_UNREACH, v4::PORT_UNREACH) => Rule::new("ICMP 3/3", "1122 3.2.2.1", "__udp4_lib_rcv"),
+        (v4::DEST_UNREACH, v4::FRAG_NEEDED) => Rule::new("ICMP 3/4", "1191 4", "ip_forward"),
+        (v4::DEST_UNREACH, v4::SR_FAILED) => Rule::new("ICMP 3/5", "1812 5.2.7.1", "ip_forward"),
+        (v4::DEST_UNREACH, _) => Rule::new("ICMP 3/13", "1812 5.2.7.1", "ip_error"),
+        (v4::TIME_EXCEEDED, _) => Rule::new("ICMP 11/0", "1812 5.2.7.3", "ip_forward"),
+        (v4::REDIRECT, _) => Rule::new("ICMP 5/1", "1812 5.2.7.2", "ip_rt_send_redirect"),
+        _ => Rule::new("ICMP 12/0", "1812 5.2.7.4", "ip_options_compile"),
+    }
+}
 
 /// Type, code and the four bytes behind them.
 fn message(kind: ReplyKind) -> (u8, u8, [u8; 4]) {
@@ -44,28 +75,31 @@ pub fn redirect<O: Observer>(
 ) {
     let Ok((hdr, _)) = Ip4Hdr::ref_from_prefix(quote.bytes) else { return };
     if !act.limits.redirect4(IpAddr::V4(hdr.src()), jiffies(act.env.now)) {
-        return act.unsent(format_args!("no redirect: the source had its share"));
+        return act.unsent(
+            Rule::new("no redirect: the source had its share", "1812 4.3.2.8", "ip_rt_send_redirect"),
+            format_args!("to {}", hdr.src()),
+        );
     }
     send(act, quote, decision, ReplyKind::Redirect(IpAddr::V4(gateway)));
 }
 
 /// Whether the packet is one that must not be answered, in the kernel's order. Says why not.
-fn forbidden(quote: &Quote<'_, '_>, hdr: &Ip4Hdr, target: Target) -> Option<&'static str> {
+fn forbidden(quote: &Quote<'_, '_>, hdr: &Ip4Hdr, target: Target) -> Option<Rule> {
     if quote.pkt_type != PktType::Host {
-        return Some("the frame was for a group");
+        return Some(L2_GROUP);
     }
     if target == Target::Group {
-        return Some("the packet was for a group");
+        return Some(GROUP);
     }
     if hdr.frag.get() & FRAG_OFFSET != 0 {
-        return Some("it is not the first fragment");
+        return Some(FRAGMENT);
     }
     if hdr.proto != proto::ICMP {
         return None;
     }
     match quote.bytes.get(hdr.ihl()) {
-        None => Some("its ICMP type is cut off"),
-        Some(&kind) if v4::forbids_error(kind) => Some("it is an ICMP error itself"),
+        None => Some(CUT),
+        Some(&kind) if v4::forbids_error(kind) => Some(ABOUT_ERROR),
         Some(_) => None,
     }
 }
@@ -123,16 +157,16 @@ pub fn send<O: Observer>(
     let routeless =
         matches!(decision.verdict, Verdict::Drop(D::V4NoRoute | D::V4Unreachable | D::V4Prohibit));
     if routeless && !act.limits.unreachable4(IpAddr::V4(from), jiffies(env.now)) {
-        return act.unsent(format_args!("no ICMP {kind_byte}/{code}: the source had its share of ip_error"));
+        return act.unsent(UNROUTED_LIMIT, format_args!("ICMP {kind_byte}/{code} to {from}"));
     }
     if let Some(why) = forbidden(quote, offender, decision.target) {
-        return act.unsent(format_args!("no ICMP {kind_byte}/{code}: {why}"));
+        return act.unsent(why, format_args!("ICMP {kind_byte}/{code} to {from}"));
     }
     if !may_send(act, kind_byte, code, quote.iif) {
-        return act.unsent(format_args!("no ICMP {kind_byte}/{code}: global limit"));
+        return act.unsent(GLOBAL_LIMIT, format_args!("ICMP {kind_byte}/{code} to {from}"));
     }
     let Some(echo) = &decision.echo else {
-        return act.unsent(format_args!("no ICMP {kind_byte}/{code}: its options cannot be repeated"));
+        return act.unsent(NO_OPTIONS, format_args!("ICMP {kind_byte}/{code} to {from}"));
     };
     let to = echo.first_hop.unwrap_or(from);
     // RFC 1812 4.3.2.5: precedence 6, the rest of the TOS kept. Linux: RT_TOS | IPTOS_PREC_INTERNETCONTROL.
@@ -142,16 +176,16 @@ pub fn send<O: Observer>(
     // Type and code stand where a rule finds the destination port. Linux: fl4_icmp_type, fl4_dport.
     (key.ipproto, key.dport) = (proto::ICMP, u16::from_be_bytes([kind_byte, code]));
     let Ok((back, src)) = route::output(env, &key, quote.bytes) else {
-        return act.unsent(format_args!("no ICMP {kind_byte}/{code}: no route to {to}"));
+        return act.unsent(NO_WAY_BACK, format_args!("ICMP {kind_byte}/{code} to {from}"));
     };
     let Some(out) = back.oif(env) else { return };
     if !peer_may_receive(act, kind_byte, code, to, out) {
-        return act.unsent(format_args!("no ICMP {kind_byte}/{code}: host limit"));
+        return act.unsent(HOST_LIMIT, format_args!("ICMP {kind_byte}/{code} to {from}"));
     }
     let header_len = Ip4Hdr::LEN + echo.byte_len();
     let room = ERROR_MAX.min(forward::mtu(&back, out.mtu) as usize).saturating_sub(header_len + IcmpHdr::LEN);
     if room <= Ip4Hdr::LEN {
-        return act.unsent(format_args!("no ICMP {kind_byte}/{code}: the MTU leaves no room"));
+        return act.unsent(NO_ROOM, format_args!("ICMP {kind_byte}/{code} to {from}"));
     }
     let src = src.unwrap_or(addr::DUMMY);
     let quoted = quote.bytes.get(..quote.bytes.len().min(room)).unwrap_or_default();
@@ -170,7 +204,7 @@ pub fn send<O: Observer>(
     write(body, IcmpHdr::new(kind_byte, code, rest), quoted, decision, quote.hops);
     let place = made.place;
     count_sent(act, out, kind_byte, len);
-    act.reply_made(format_args!("ICMP {kind_byte}/{code} from {src} to {to} by {}", out.name));
+    act.reply_made(sent(kind_byte, code), format_args!("from {src} to {to} by {}", out.name));
     // A source that is a broadcast address of ours is answered there. Nothing in the kernel forbids it.
     let broadcast = back.found == RouteType::Broadcast;
     if broadcast {

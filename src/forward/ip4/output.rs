@@ -2,7 +2,7 @@
 
 use super::super::ctx::{Ctx, neighbour};
 use super::super::decision::{Edit, Verdict};
-use super::super::observe::Observer;
+use super::super::observe::{Observer, Rule};
 use super::options::Options;
 use super::route::{Kind, Route};
 use super::{Packet, addr};
@@ -37,7 +37,10 @@ pub fn output<'a, O: Observer>(
         cx.count_out(Mib::IpExtOutBcastOctets, packet.bytes.len());
     }
     let next = route.next_hop(dst);
-    cx.step("next hop", "RFC 1812 5.2.4.2", "ip_finish_output2", format_args!("{next} on {}", oif.name));
+    cx.step(
+        Rule::new("next hop", "1812 5.2.4.2", "ip_finish_output2"),
+        format_args!("{next} on {}", oif.name),
+    );
     let way = neighbour(cx.env, oif, next, broadcast.then_some(eth::BROADCAST));
     if fragment.is_none() {
         cx.count_out(Mib::IpOutTransmits, 1);

@@ -3,7 +3,7 @@
 
 use super::super::ctx::{Ctx, Env};
 use super::super::l3::multipath;
-use super::super::observe::Observer;
+use super::super::observe::{self, Observer};
 use super::{Packet, addr};
 use crate::drop::DropReason as D;
 use crate::iface::{Iface, LinkKind};
@@ -130,7 +130,8 @@ pub fn towards<'a, O: Observer>(
     cx.check(D::V4Localnet, localnet || !(dst.is_loopback() || src.is_loopback()))?;
     let key = key_of(cx, packet, dst);
     let found = lookup(cx.env, &key);
-    cx.step("route lookup", "RFC 1812 5.2.4.3", "fib_lookup", format_args!("{dst}: {}", Shown(&found)));
+    let rule = observe::Rule::new("route lookup", "1812 5.2.4.3", "fib_lookup");
+    cx.step(rule, format_args!("{dst}: {}", Shown(&found)));
     let route = match found {
         Ok(route) => route,
         // No source validation where there is no way.
@@ -248,12 +249,8 @@ fn validate_source<O: Observer>(
     let iif = if oif == 0 { loopback(env) } else { oif };
     let back = RuleKey { src: key.dst, dst: key.src, iif, sport: key.dport, dport: key.sport, ..*key };
     let found = lookup(env, &back);
-    cx.step(
-        "reverse path",
-        "RFC 3704 2.2",
-        "fib_validate_source",
-        format_args!("{}: {}", key.src, Shown(&found)),
-    );
+    let rule = observe::Rule::new("reverse path", "3704 2.2", "fib_validate_source");
+    cx.step(rule, format_args!("{}: {}", key.src, Shown(&found)));
     let Ok(back) = found else { return cx.check(D::V4ReversePath, filter == 0).map(|()| false) };
     cx.check(D::V4SourceInvalid, matches!(back.found, RouteType::Unicast | RouteType::Local))?;
     cx.check(D::V4SourceLocal, back.found != RouteType::Local || accept_local)?;

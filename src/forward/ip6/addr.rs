@@ -2,6 +2,7 @@
 //! RFC 6724 5; Linux: ipv6_dev_get_saddr, ipv6_get_saddr_eval.
 
 use super::super::ctx::Env;
+use super::super::observe::Observer;
 use crate::iface::{Addr6, Iface, LinkKind};
 use crate::wire::ip6;
 use std::net::Ipv6Addr;
@@ -63,25 +64,52 @@ fn score(env: Env<'_>, of: &Iface, a: &Addr6, dst: Ipv6Addr, out: Option<&Iface>
 }
 
 /// The best of our addresses to speak to `dst`, as if leaving by `out`. The first found wins ties.
-/// Candidates are all devices' addresses; for link-local and multicast destinations only those of `out`.
+/// Candidates are all devices' addresses, also those that a device kept when it was set down; for link-local and multicast destinations only those of `out`.
 pub fn select(env: Env<'_>, dst: Ipv6Addr, out: Option<&Iface>) -> Option<Ipv6Addr> {
-    let narrow = ip6::is_link_local(dst) || ip6::multicast_scope(dst).is_some_and(|s| s <= 2);
-    let only = out.filter(|o| narrow || o.conf6.use_oif_addrs_only != 0);
     let mut best: Option<(Score, Ipv6Addr)> = None;
-    for of in env.state.ifaces.iter().filter(|i| i.up && only.is_none_or(|o| o.index == i.index)) {
-        let master = of.kind == LinkKind::Loopback;
-        for a in of
-            .addrs6
-            .iter()
-            .filter(|a| !a.tentative && !(master && a.addr.is_loopback() && !dst.is_loopback()))
-        {
-            let score = score(env, of, a, dst, out);
-            if best.as_ref().is_none_or(|(b, _)| score > *b) {
-                best = Some((score, a.addr));
-            }
+    for (of, a) in candidates(env, dst, out) {
+        let score = score(env, of, a, dst, out);
+        if best.as_ref().is_none_or(|(b, _)| score > *b) {
+            best = Some((score, a.addr));
         }
     }
     best.map(|(_, addr)| addr)
+}
+
+fn candidates<'a>(
+    env: Env<'a>,
+    dst: Ipv6Addr,
+    out: Option<&Iface>,
+) -> impl Iterator<Item = (&'a Iface, &'a Addr6)> {
+    let narrow = ip6::is_link_local(dst) || ip6::multicast_scope(dst).is_some_and(|s| s <= 2);
+    let only = out.filter(|o| narrow || o.conf6.use_oif_addrs_only != 0).map(|o| o.index);
+    // Addresses that keep_addr_on_down left on a link that is down speak, too.
+    let links = env.state.ifaces.iter().filter(move |i| only.is_none_or(|o| o == i.index));
+    links.flat_map(move |of| {
+        let master = of.kind == LinkKind::Loopback;
+        let fits = move |a: &&Addr6| !a.tentative && !(master && a.addr.is_loopback() && !dst.is_loopback());
+        of.addrs6.iter().filter(fits).map(move |a| (of, a))
+    })
+}
+
+/// Names the rule by which [`select`] prefers its choice to the second best.
+pub fn name_choice<O: Observer>(observer: &mut O, env: Env<'_>, dst: Ipv6Addr, out: Option<&Iface>) {
+    let mut scores: Vec<Score> =
+        candidates(env, dst, out).map(|(of, a)| score(env, of, a, dst, out)).collect();
+    scores.sort_unstable_by(|a, b| b.cmp(a));
+    let [best, second, ..] = &scores[..] else { return observer.rule("source choice: the only address") };
+    observer.rule(match () {
+        () if best.0 != second.0 => "source choice: the same address",
+        () if best.1 != second.1 => "source choice: scope",
+        () if best.2 != second.2 => "source choice: not deprecated",
+        () if best.3 != second.3 => "source choice: interface",
+        () if best.4 != second.4 => "source choice: label",
+        () if best.5 != second.5 => "source choice: temporary or not",
+        () if best.6 != second.6 => "source choice: ORCHID or not",
+        () if best.7 != second.7 => "source choice: longest prefix",
+        () if best.8 != second.8 => "source choice: not optimistic",
+        () => "source choice: the first of equals",
+    });
 }
 
 /// Whether `addr` is one of our unicast addresses; a link-local one only on `dev`. Linux: ipv6_chk_addr.
@@ -105,6 +133,7 @@ pub fn is_anycast(env: Env<'_>, addr: Ipv6Addr, dev: &Iface) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::testkit::{Bench, P0, P1};
     use super::*;
 
     #[test]
@@ -123,6 +152,106 @@ mod tests {
         ] {
             assert_eq!(label(addr.parse().unwrap()), expect, "{addr}");
         }
+    }
+
+    /// Which of two addresses of p0 (or of p1, where the second is to be there) speaks to `dst` through p0.
+    #[track_caller]
+    fn prefers(
+        dst: &str,
+        best: Addr6,
+        other: Addr6,
+        other_on: u32,
+        change: impl FnOnce(&mut Bench),
+        rule: &str,
+    ) {
+        let mut bench = Bench::new();
+        for index in [P0, P1] {
+            bench.writer.update_iface(index, |i| i.addrs6.clear());
+        }
+        // The better one comes last, so that order is no help.
+        bench.writer.update_iface(other_on, |i| i.addrs6.push(other));
+        bench.writer.update_iface(P0, |i| i.addrs6.push(best));
+        change(&mut bench);
+        bench.writer.publish();
+        let dst = dst.parse().unwrap();
+        bench.with(|env| {
+            let out = env.state.ifaces.get(P0);
+            assert_eq!(select(env, dst, out), Some(best.addr), "{rule}");
+            let mut names = Names::default();
+            name_choice(&mut names, env, dst, out);
+            assert_eq!(names.0, [format!("source choice: {rule}")]);
+        });
+    }
+
+    #[derive(Default)]
+    struct Names(Vec<String>);
+
+    impl Observer for Names {
+        fn rule(&mut self, name: &'static str) {
+            self.0.push(name.to_owned());
+        }
+    }
+
+    fn address(addr: &str) -> Addr6 {
+        Addr6 {
+            addr: addr.parse().unwrap(),
+            prefix_len: 64,
+            tentative: false,
+            optimistic: false,
+            deprecated: false,
+            temporary: false,
+            no_prefix_route: false,
+        }
+    }
+
+    #[test]
+    fn each_rule_decides_in_its_turn() {
+        let near = || address("2001:db8:5::1");
+        let far = || address("2001:db8:6::1");
+        let peer = "2001:db8:5::9";
+        let none = |_: &mut Bench| {};
+        let old = || Addr6 { deprecated: true, ..near() };
+        let early = || Addr6 { optimistic: true, ..near() };
+        let temporary = |a: Addr6| Addr6 { temporary: true, ..a };
+        prefers("2001:db8:5::1", old(), far(), P0, none, "the same address");
+        prefers(peer, Addr6 { deprecated: true, ..far() }, address("fe80::1"), P0, none, "scope");
+        prefers("fe80::9", address("fe80::1"), near(), P0, none, "scope");
+        prefers(peer, far(), old(), P0, none, "not deprecated");
+        prefers(peer, far(), early(), P0, none, "not deprecated");
+        prefers(peer, address("fd00::1"), near(), P1, none, "interface");
+        prefers(peer, temporary(far()), address("fd00::1"), P0, none, "label");
+        prefers(peer, far(), temporary(near()), P0, none, "temporary or not");
+        let wanted = |bench: &mut Bench| {
+            bench.writer.update_iface(P0, |i| i.conf6.use_tempaddr = 2);
+        };
+        prefers(peer, temporary(far()), near(), P0, wanted, "temporary or not");
+        prefers(peer, near(), far(), P0, none, "longest prefix");
+        let short = || Addr6 { prefix_len: 16, ..near() };
+        let allowed = |bench: &mut Bench| bench.writer.draft_mut().sysctl.all6.use_optimistic = 1;
+        prefers(
+            peer,
+            Addr6 { prefix_len: 16, ..far() },
+            Addr6 { optimistic: true, ..short() },
+            P0,
+            allowed,
+            "not optimistic",
+        );
+    }
+
+    #[test]
+    fn the_first_of_equals_speaks_and_one_alone_has_no_choice() {
+        let mut bench = Bench::new();
+        bench
+            .writer
+            .update_iface(P0, |i| i.addrs6 = vec![address("2001:db8:5::1"), address("2001:db8:5::2")]);
+        bench.writer.publish();
+        let dst = "2001:db8:7::9".parse().unwrap();
+        let chosen = |env: Env<'_>| select(env, dst, env.state.ifaces.get(P0));
+        assert_eq!(bench.with(chosen), "2001:db8:5::1".parse().ok());
+        bench.writer.update_iface(P0, |i| i.addrs6.iter_mut().for_each(|a| a.tentative = true));
+        bench.writer.update_iface(P0, |i| i.conf6.use_oif_addrs_only = 1);
+        bench.writer.publish();
+        assert_eq!(bench.with(chosen), None, "tentative ones do not speak");
     }
 
     #[test]

@@ -17,9 +17,7 @@ const PADDING_MAX: usize = 7;
 /// Walks the options, in the kernel's order of checks (RFC 8200 4.3).
 pub fn hop_by_hop<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &mut Packet<'_>) -> Result<(), D> {
     let rest = packet.bytes.get(Ip6Hdr::LEN..).unwrap_or_default();
-    // The kernel wants eight bytes before it reads the length.
-    let header = rest.first_chunk::<8>().and_then(|_| ExtHdr::ref_from_prefix(rest).ok());
-    let (ext, _) = cx.some(D::V6HopoptsShort, header)?;
+    let (ext, _) = cx.some(D::V6HopoptsShort, ExtHdr::ref_from_prefix(rest).ok())?;
     let len = ext.byte_len();
     let header = cx.some(D::V6HopoptsShort, rest.get(..len))?;
     cx.check(D::V6HopoptsLong, len as i64 <= cx.env.state.sysctl.ip6.max_hbh_length)?;
@@ -30,6 +28,7 @@ pub fn hop_by_hop<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &mut Packet<'_>)
         let left = header.get(at..).unwrap_or_default();
         at += walk.option(cx, packet, kind, Ip6Hdr::LEN + at, left)?;
     }
+    cx.rule("hop-by-hop options read");
     Ok(())
 }
 
@@ -51,6 +50,7 @@ impl Walk {
     ) -> Result<usize, D> {
         if kind == opt::PAD1 {
             self.padding += 1;
+            cx.rule("option passed: Pad1");
             return cx.check(D::V6PaddingRun, self.padding <= PADDING_MAX).map(|()| 1);
         }
         let len = left.get(1).map(|&l| usize::from(l) + 2);
@@ -59,6 +59,7 @@ impl Walk {
             self.padding += data.len() + 2;
             cx.check(D::V6PaddingRun, self.padding <= PADDING_MAX)?;
             cx.check(D::V6PaddingData, data.iter().all(|&b| b == 0))?;
+            cx.rule("option passed: PadN");
             return Ok(data.len() + 2);
         }
         self.options += 1;
@@ -80,6 +81,9 @@ impl Walk {
             // RFC 2711 2.1. Linux: ipv6_hop_ra; of several the last counts.
             opt::ROUTER_ALERT => {
                 let value = data.first_chunk::<2>().filter(|_| data.len() == 2);
+                if packet.alert.is_some() {
+                    cx.rule("option taken: router alert, in the place of an earlier one");
+                }
                 packet.alert = Some(u16::from_be_bytes(*cx.some(D::V6RouterAlert, value)?));
                 cx.rule("option taken: router alert");
                 Ok(())
@@ -88,7 +92,8 @@ impl Walk {
             opt::IOAM => {
                 cx.check(D::V6Ioam, offset.is_multiple_of(4))?;
                 cx.check(D::V6Ioam, cx.iif.conf6.ioam6_enabled == 0 || trace_is_whole(data))?;
-                cx.rule("option taken: IOAM");
+                let on = cx.iif.conf6.ioam6_enabled != 0;
+                cx.rule(if on { "option passed: IOAM of nobody here" } else { "option passed: IOAM is off" });
                 Ok(())
             }
             opt::JUMBO => jumbo(cx, packet, offset, data),
@@ -109,6 +114,13 @@ impl Walk {
         cx.check(D::V6OptionRefused, self.budget >= 0)?;
         let action = kind & opt::ACTION_MASK;
         let multicast = packet.hdr.dst().is_multicast();
+        cx.rule(match action {
+            opt::ACTION_SKIP => "unknown option: 00, skip",
+            opt::ACTION_DROP => "unknown option: 01, drop",
+            opt::ACTION_SEND => "unknown option: 10, tell",
+            _ if multicast => "unknown option: 11, to a group",
+            _ => "unknown option: 11, tell",
+        });
         let silent = action == opt::ACTION_DROP || (action == opt::ACTION_SEND_UNICAST && multicast);
         cx.check(D::V6OptionDiscard, !silent)?;
         if action != opt::ACTION_SKIP {
@@ -116,7 +128,6 @@ impl Walk {
             cx.reply(ReplyKind::ParamProblem(v6::UNK_OPTION, pointer), packet.hdr.hop_limit);
         }
         cx.check(D::V6OptionUnknown, action == opt::ACTION_SKIP)?;
-        cx.rule("option skipped: unknown");
         Ok(())
     }
 }

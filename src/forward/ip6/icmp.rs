@@ -3,8 +3,8 @@
 use super::super::act::{Act, Quote};
 use super::super::ctx::Env;
 use super::super::decision::ReplyKind;
-use super::super::l3::limit::{Allowance, jiffies};
-use super::super::observe::Observer;
+use super::super::l3::limit::jiffies;
+use super::super::observe::{Observer, Rule};
 use super::addr;
 use super::own::{self, Made};
 use super::route::{self, Kind};
@@ -22,6 +22,33 @@ use zerocopy::{FromBytes, IntoBytes};
 /// No error is longer than the smallest MTU (RFC 4443 2.4 c).
 const QUOTE_MAX: usize = ip6::MIN_MTU as usize - Ip6Hdr::LEN - IcmpHdr::LEN;
 
+const NO_HEADER: Rule = Rule::new("no error: there is no header to quote", "", "icmp6_send");
+const GROUP: Rule = Rule::new("no error: the packet was for a group", "4443 2.4", "icmp6_send");
+const L2_GROUP: Rule = Rule::new("no error: the frame was for a group", "4443 2.4", "icmp6_send");
+const NO_HOST: Rule = Rule::new("no error: the source is no single host", "4443 2.4", "icmp6_send");
+const ABOUT_ERROR: Rule = Rule::new("no error: about an error", "4443 2.4", "is_ineligible");
+const GLOBAL_LIMIT: Rule = Rule::new("no error: global limit", "4443 2.4", "icmp_global_allow");
+const HOST_LIMIT: Rule = Rule::new("no error: host limit", "4443 2.4", "icmpv6_xrlim_allow");
+const NO_WAY_BACK: Rule = Rule::new("no error: no route back", "", "icmpv6_route_lookup");
+const NO_ADDRESS: Rule = Rule::new("no error: no address to speak from", "6724 5", "ipv6_dev_get_saddr");
+
+/// The rule by which an error goes out.
+fn sent(kind: u8, code: u8) -> Rule {
+    match (kind, code) {
+        (v6::DEST_UNREACH, v6::NOROUTE) => Rule::new("ICMPv6 1/0", "4443 3.1", "ip6_pkt_discard"),
+        (v6::DEST_UNREACH, v6::ADM_PROHIBITED) => Rule::new("ICMPv6 1/1", "4443 3.1", "ip6_pkt_prohibit"),
+        (v6::DEST_UNREACH, v6::NOT_NEIGHBOUR) => Rule::new("ICMPv6 1/2", "4443 3.1", "ip6_forward"),
+        (v6::DEST_UNREACH, v6::ADDR_UNREACH) => Rule::new("ICMPv6 1/3", "4443 3.1", "ip6_link_failure"),
+        (v6::DEST_UNREACH, _) => Rule::new("ICMPv6 1/4", "4443 3.1", "__udp6_lib_rcv"),
+        (v6::PKT_TOOBIG, _) => Rule::new("ICMPv6 2/0", "4443 3.2", "ip6_forward"),
+        (v6::TIME_EXCEEDED, _) => Rule::new("ICMPv6 3/0", "4443 3.3", "ip6_forward"),
+        (_, v6::HDR_FIELD) => Rule::new("ICMPv6 4/0", "4443 3.4", "icmpv6_param_prob"),
+        (_, v6::UNK_NEXTHDR) => Rule::new("ICMPv6 4/1", "4443 3.4", "ip6_protocol_deliver_rcu"),
+        (_, v6::UNK_OPTION) => Rule::new("ICMPv6 4/2", "4443 3.4", "icmpv6_param_prob"),
+        _ => Rule::new("ICMPv6 4/3", "7112 5", "ipv6_frag_rcv"),
+    }
+}
+
 /// Type, code and the four bytes behind them.
 fn message(kind: ReplyKind) -> Option<(u8, u8, [u8; 4])> {
     Some(match kind {
@@ -34,8 +61,8 @@ fn message(kind: ReplyKind) -> Option<(u8, u8, [u8; 4])> {
 }
 
 /// Whether the packet is one that must not be answered (RFC 4443 2.4 e). Says why not.
-fn forbidden(packet: &[u8], pkt_type: PktType, kind: ReplyKind) -> Option<&'static str> {
-    let Ok((hdr, _)) = Ip6Hdr::ref_from_prefix(packet) else { return Some("there is no header to quote") };
+fn forbidden(packet: &[u8], pkt_type: PktType, kind: ReplyKind) -> Option<Rule> {
+    let Ok((hdr, _)) = Ip6Hdr::ref_from_prefix(packet) else { return Some(NO_HEADER) };
     let (src, dst) = (hdr.src(), hdr.dst());
     let for_group = dst.is_multicast() || pkt_type != PktType::Host;
     let allowed_for_group = match kind {
@@ -47,12 +74,12 @@ fn forbidden(packet: &[u8], pkt_type: PktType, kind: ReplyKind) -> Option<&'stat
         _ => false,
     };
     if for_group && !allowed_for_group {
-        return Some("the packet was for a group");
+        return Some(if dst.is_multicast() { GROUP } else { L2_GROUP });
     }
     if src.is_unspecified() || src.is_multicast() {
-        return Some("its source is no single host");
+        return Some(NO_HOST);
     }
-    ineligible(packet, hdr).then_some("it is an ICMPv6 error itself")
+    ineligible(packet, hdr).then_some(ABOUT_ERROR)
 }
 
 /// Whether the packet is an ICMPv6 error. Redirects do not count as errors here. Linux: is_ineligible.
@@ -72,7 +99,7 @@ fn ineligible(packet: &[u8], hdr: &Ip6Hdr) -> bool {
 pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: ReplyKind) {
     let Some((kind_byte, code, rest)) = message(kind) else { return };
     if let Some(why) = forbidden(quote.bytes, quote.pkt_type, kind) {
-        return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: {why}"));
+        return act.unsent(why, format_args!("ICMPv6 {kind_byte}/{code}"));
     }
     let Ok((offender, _)) = Ip6Hdr::ref_from_prefix(quote.bytes) else { return };
     let (env, peer) = (act.env, offender.src());
@@ -81,7 +108,7 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
     let now = jiffies(env.now);
     if limited && !act.limits.global(global.icmp_msgs_per_sec, global.icmp_msgs_burst, now) {
         act.stats.mib(Mib::IcmpOutRateLimitGlobal, None, 1);
-        return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: {:?} limit", Allowance::Global));
+        return act.unsent(GLOBAL_LIMIT, format_args!("ICMPv6 {kind_byte}/{code} to {peer}"));
     }
     // The interface is forced only where the address alone does not name a host.
     let oif = if ip6::is_link_local(peer) { quote.iif.index } else { 0 };
@@ -90,7 +117,11 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
     let back = own::output_from(env, made, src, peer, oif, quote.bytes);
     let out = back.oif(env);
     if limited && !may_send(act, &back, out, peer, now) {
-        return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: {:?} limit", Allowance::Host));
+        let lost = matches!(back.kind, Kind::NoRoute | Kind::Prohibit | Kind::Blackhole);
+        return act.unsent(
+            if lost { NO_WAY_BACK } else { HOST_LIMIT },
+            format_args!("ICMPv6 {kind_byte}/{code} to {peer}"),
+        );
     }
     if limited {
         act.limits.consume();
@@ -100,12 +131,13 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
         if back.kind == Kind::NoRoute && back.path.is_none() {
             act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
         }
-        return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: no route to {peer}"));
+        return act.unsent(NO_WAY_BACK, format_args!("ICMPv6 {kind_byte}/{code} to {peer}"));
     };
+    name_way(act, quote, kind, limited, src, &back);
     look_again(act, quote, offender);
     let wished = back.path.and_then(|p| p.prefsrc);
     let Some(src) = src.or(wished).or_else(|| addr::select(env, peer, Some(out))) else {
-        return act.unsent(format_args!("no ICMPv6 {kind_byte}/{code}: no address to speak from"));
+        return act.unsent(NO_ADDRESS, format_args!("ICMPv6 {kind_byte}/{code} to {peer}"));
     };
     let hop_limit = back.path.map_or(0, |p| p.hoplimit);
     let hop_limit = if hop_limit != 0 { hop_limit } else { u8::try_from(out.conf6.hop_limit).unwrap_or(64) };
@@ -115,7 +147,7 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
     write(made.packet, src, peer, hop_limit, IcmpHdr::new(kind_byte, code, rest), quoted, quote.hops);
     let made = made.place;
     count_sent(act, out, kind_byte, Ip6Hdr::LEN + len);
-    act.reply_made(format_args!("ICMPv6 {kind_byte}/{code} from {src} to {peer} by {}", out.name));
+    act.reply_made(sent(kind_byte, code), format_args!("from {src} to {peer} by {}", out.name));
     act.send_made(out, back.next_hop(peer), None, made, quote.iif);
 }
 
@@ -154,15 +186,54 @@ fn source(env: Env<'_>, quote: &Quote<'_, '_>, spoken_to: Ipv6Addr, peer: Ipv6Ad
         return Some(spoken_to);
     }
     // That lookup knows neither the interface nor the message yet.
-    let wishes = own::output(env, Made::icmp(0, 0), None, peer, 0, quote.bytes)
-        .path
-        .is_some_and(|p| p.prefsrc.is_some());
+    let wishes =
+        own::output(env, Made::icmp(0, 0), None, peer, 0, &[]).path.is_some_and(|p| p.prefsrc.is_some());
     if wishes { None } else { addr::select(env, peer, Some(quote.iif)) }
+}
+
+/// Names what an error owes to the packet, to its reader and to the limits.
+fn name_way<O: Observer>(
+    act: &mut Act<'_, '_, O>,
+    quote: &Quote<'_, '_>,
+    kind: ReplyKind,
+    limited: bool,
+    src: Option<Ipv6Addr>,
+    back: &route::Route<'_>,
+) {
+    let Ok((offender, _)) = Ip6Hdr::ref_from_prefix(quote.bytes) else { return };
+    let (env, dst, peer) = (act.env, offender.dst(), offender.src());
+    if dst.is_multicast() || quote.pkt_type != PktType::Host {
+        let big = matches!(kind, ReplyKind::TooBig(_));
+        act.rule(if big { "error for a group: too big" } else { "error for a group: option of type 10" });
+    }
+    if !limited {
+        act.rule("error: its type is not limited");
+    }
+    if ip6::is_link_local(peer) {
+        act.rule("error: to a link-local reader, by the interface it came from");
+    }
+    if back.path.is_some_and(|p| p.hoplimit != 0) {
+        act.rule("error: hop limit of the route");
+    }
+    if quote.bytes.len() > QUOTE_MAX {
+        act.rule("error: quote cut at 1280 bytes");
+    }
+    let wished = back.path.is_some_and(|p| p.prefsrc.is_some());
+    act.rule(match src {
+        Some(src) if src == dst && addr::is_ours(env, dst, quote.iif) => "source: the address spoken to",
+        Some(src) if src == dst => "source: the anycast address spoken to",
+        Some(_) => "source: chosen as seen from where the packet came in",
+        None if wished => "source: the wish of the route back",
+        None => "source: chosen as seen from the way out",
+    });
+    if act.observer.wants_rules() && src.is_some_and(|src| src != dst) {
+        addr::name_choice(act.observer, env, peer, Some(quote.iif));
+    }
 }
 
 /// The kernel looks up the way back once more, for IPsec's sake: from the address spoken to, by the ingress interface. The
 /// message goes the first way all the same, but a failure is counted. Linux: icmpv6_route_lookup (relookup_failed).
-fn look_again<O: Observer>(act: &Act<'_, '_, O>, quote: &Quote<'_, '_>, offender: &Ip6Hdr) {
+fn look_again<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, offender: &Ip6Hdr) {
     let flow = dissect(quote.bytes, ETHERTYPE_IPV6, true).outer;
     let made = match ip6::skip_ext(quote.bytes, Ip6Hdr::LEN, offender.next_header) {
         Some((at, proto::ICMPV6, _)) => {
@@ -171,12 +242,12 @@ fn look_again<O: Observer>(act: &Act<'_, '_, O>, quote: &Quote<'_, '_>, offender
         }
         _ => {
             let [sport, dport] = [flow.dport, flow.sport].map(u16::from_be_bytes);
-            Made { ipproto: flow.ip_proto, sport, dport }
+            Made { ipproto: flow.ip_proto, sport, dport, label: 0 }
         }
     };
-    let again =
-        own::output_from(act.env, made, Some(offender.dst()), offender.src(), quote.iif.index, quote.bytes);
+    let again = own::output_from(act.env, made, Some(offender.dst()), offender.src(), quote.iif.index, &[]);
     if again.kind == Kind::NoRoute && again.path.is_none() {
+        act.rule("error: a second lookup failed, sent all the same");
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
     }
 }
@@ -223,4 +294,46 @@ pub fn count_sent<O: Observer>(act: &Act<'_, '_, O>, out: &Iface, kind: u8, len:
     act.stats.mib(of_type, slot, 1);
     act.stats.mib(Mib::Ip6OutTransmits, slot, 1);
     act.stats.mib(Mib::Ip6OutOctets, slot, len as u64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testkit::{HOST0, hbh6, udp6};
+    use super::*;
+
+    const FAR: &str = "2001:db8:9::7";
+
+    fn icmp6(kind: u8) -> Vec<u8> {
+        let mut packet = udp6(HOST0, FAR, 64, 60);
+        (packet[6], packet[40]) = (proto::ICMPV6, kind);
+        packet
+    }
+
+    #[test]
+    fn what_must_not_be_answered() {
+        let kind = ReplyKind::TimeExceeded;
+        let why = |packet: &[u8], pkt_type| forbidden(packet, pkt_type, kind);
+        let host = |packet: &[u8]| why(packet, PktType::Host);
+        assert_eq!(host(&udp6(HOST0, FAR, 64, 60)), None);
+        assert_eq!(host(&[0x60; 39]), Some(NO_HEADER));
+        assert_eq!(host(&udp6(HOST0, "ff0e::9", 64, 60)), Some(GROUP));
+        assert_eq!(why(&udp6(HOST0, FAR, 64, 60), PktType::Broadcast), Some(L2_GROUP));
+        assert_eq!(host(&udp6("::", FAR, 64, 60)), Some(NO_HOST));
+        assert_eq!(host(&udp6("ff02::1", FAR, 64, 60)), Some(NO_HOST));
+        for (kind, answered) in [(1, false), (4, false), (127, false), (128, true), (v6::REDIRECT, true)] {
+            assert_eq!(host(&icmp6(kind)).is_none(), answered, "{kind}");
+        }
+        assert_eq!(host(&icmp6(1)[..40]), Some(ABOUT_ERROR), "without its type");
+    }
+
+    #[test]
+    fn what_is_told_also_of_a_groups_packet() {
+        let group = |options: &[u8], kind| forbidden(&hbh6(HOST0, "ff0e::9", options), PktType::Host, kind);
+        let unknown = ReplyKind::ParamProblem(v6::UNK_OPTION, 42);
+        assert_eq!(group(&[0x80, 4, 0, 0, 0, 0], unknown), None);
+        assert_eq!(group(&[0xc0, 4, 0, 0, 0, 0], unknown), Some(GROUP));
+        assert_eq!(group(&[0x80, 4, 0, 0, 0, 0], ReplyKind::ParamProblem(v6::HDR_FIELD, 42)), Some(GROUP));
+        assert_eq!(group(&[0x80, 4, 0, 0, 0, 0], ReplyKind::TooBig(1280)), None);
+        assert_eq!(group(&[0x80, 4, 0, 0, 0, 0], ReplyKind::Unreachable(0)), Some(GROUP));
+    }
 }

@@ -13,5 +13,6 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
     cx.count_in(Mib::Ip6InMcastOctets, packet.bytes.len());
     let joined = cx.iif.groups6.contains(&packet.hdr.dst());
     cx.check(D::V6MulticastNotMember, joined)?;
+    cx.rule("group joined");
     Ok(Verdict::Local)
 }

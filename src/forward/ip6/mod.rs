@@ -6,6 +6,7 @@ mod exthdrs;
 mod forward;
 pub mod icmp;
 mod mcast;
+mod named;
 pub mod ndisc;
 pub mod output;
 pub mod own;

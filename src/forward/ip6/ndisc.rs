@@ -2,8 +2,8 @@
 //! Linux: ip6_forward, ndisc_send_redirect.
 
 use super::super::act::{Act, Quote};
-use super::super::l3::limit::{HZ, jiffies};
-use super::super::observe::Observer;
+use super::super::l3::limit::{jiffies, second};
+use super::super::observe::{Observer, Rule};
 use super::own::{self, Made};
 use super::route::Kind;
 use super::{icmp, multicast_mac};
@@ -15,11 +15,24 @@ use crate::wire::proto;
 use std::net::{IpAddr, Ipv6Addr};
 use zerocopy::{FromBytes, IntoBytes};
 
+const NO_HEADER: Rule = Rule::new("no redirect: there is no header to quote", "", "ndisc_send_redirect");
+const DESTINATION_LIMIT: Rule =
+    Rule::new("no redirect: the destination had its share", "4861 8.2", "ip6_forward");
+const NO_LINK_LOCAL: Rule =
+    Rule::new("no redirect: no link-local address to speak from", "4861 8.2", "ndisc_send_redirect");
+const FAR_TARGET: Rule =
+    Rule::new("no redirect: the better hop is not link-local", "4861 8.2", "ndisc_send_redirect");
+const FAR_SOURCE: Rule =
+    Rule::new("no redirect: the source is not on the link", "4861 8.2", "ndisc_send_redirect");
+const SOURCE_LIMIT: Rule =
+    Rule::new("no redirect: the source had its share", "4861 8.2", "ndisc_send_redirect");
+const SENT: Rule = Rule::new("redirect", "4861 8.2", "ndisc_send_redirect");
+
 /// Sends a redirect towards `target` if the rows of ndisc_send_redirect allow, in its order.
 pub fn redirect<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, target: Ipv6Addr) {
     match prepare(act, quote, target) {
         Ok((src, dst, out)) => send(act, quote, target, (src, dst), out),
-        Err(why) => act.unsent(format_args!("no redirect: {why}")),
+        Err(why) => act.unsent(why, format_args!("towards {target}")),
     }
 }
 
@@ -27,25 +40,24 @@ fn prepare<'a, O: Observer>(
     act: &mut Act<'a, '_, O>,
     quote: &Quote<'_, '_>,
     target: Ipv6Addr,
-) -> Result<(Ipv6Addr, Ipv6Addr, &'a Iface), &'static str> {
-    let (hdr, _) = Ip6Hdr::ref_from_prefix(quote.bytes).map_err(|_| "there is no header to quote")?;
+) -> Result<(Ipv6Addr, Ipv6Addr, &'a Iface), Rule> {
+    let (hdr, _) = Ip6Hdr::ref_from_prefix(quote.bytes).map_err(|_| NO_HEADER)?;
     let (now, env) = (jiffies(act.env.now), act.env);
-    if !act.limits.peer(IpAddr::V6(hdr.dst()), HZ, now) {
-        return Err("the destination had its share");
+    if !act.limits.peer(IpAddr::V6(hdr.dst()), second(), now) {
+        return Err(DESTINATION_LIMIT);
     }
     // The oldest of several, which is the last in the list. Linux: ipv6_get_lladdr.
     let mut own = quote.iif.addrs6.iter().rev().filter(|a| ip6::is_link_local(a.addr) && !a.tentative);
-    let src = own.next().ok_or("the interface has no link-local address")?.addr;
+    let src = own.next().ok_or(NO_LINK_LOCAL)?.addr;
     if target != hdr.dst() && !ip6::is_link_local(target) {
-        return Err("the better hop has no link-local address");
+        return Err(FAR_TARGET);
     }
-    let back =
-        own::output(env, Made::icmp(v6::REDIRECT, 0), Some(src), hdr.src(), quote.iif.index, quote.bytes);
+    let back = own::output(env, Made::icmp(v6::REDIRECT, 0), Some(src), hdr.src(), quote.iif.index, &[]);
     // On any link: the kernel does not ask whether it is the one that the packet came from.
     let on_link = back.kind == Kind::Unicast && back.member.is_some_and(|m| m.via.is_none());
-    let out = back.oif(env).filter(|_| on_link).ok_or("the source is not on the link")?;
-    if !act.limits.peer(IpAddr::V6(hdr.src()), HZ, now) {
-        return Err("the source had its share");
+    let out = back.oif(env).filter(|_| on_link).ok_or(FAR_SOURCE)?;
+    if !act.limits.peer(IpAddr::V6(hdr.src()), second(), now) {
+        return Err(SOURCE_LIMIT);
     }
     Ok((src, hdr.src(), out))
 }
@@ -77,6 +89,11 @@ fn send<'a, O: Observer>(
     }
     let place = made.place;
     icmp::count_sent(act, out, v6::REDIRECT, len);
-    act.reply_made(format_args!("redirect of {} to {target}, from {src} to {dst}", offender.dst()));
+    act.rule(match (known.is_some(), target == offender.dst()) {
+        (false, _) => "redirect without the target's link-layer address",
+        (true, true) => "redirect to the destination itself",
+        (true, false) => "redirect to a better gateway",
+    });
+    act.reply_made(SENT, format_args!("of {} to {target}, from {src} to {dst}", offender.dst()));
     act.send_made(out, IpAddr::V6(dst), multicast_mac(dst), place, iif);
 }

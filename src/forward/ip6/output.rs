@@ -3,13 +3,14 @@
 use super::super::ctx::{Ctx, neighbour, send_or_hold};
 use super::super::decision::{Edit, ReplyKind, Verdict};
 use super::super::l3::gso;
-use super::super::observe::Observer;
+use super::super::observe::{Observer, Rule};
 use super::route::Route;
 use super::{Packet, multicast_mac};
 use crate::drop::DropReason as D;
 use crate::stats::Mib;
 use crate::wire::ip6::{ExtHdr, Ip6Hdr};
 use crate::wire::proto;
+use warren_fib::Nud;
 use zerocopy::FromBytes;
 
 /// A forwarded packet leaves, its hop limit lowered. Linux: ip6_output, ip6_finish_output2.
@@ -23,21 +24,39 @@ pub fn output<'a, O: Observer>(
     // The second MTU check, against the route's own metric and without the floor of 1280. Linux: ip6_fragment.
     let mtu = route_mtu(route, oif.conf6.mtu);
     let fits = gso::fits(packet.bytes, &packet.meta.offload, mtu);
+    if route.path.is_some_and(|p| p.mtu != 0) {
+        cx.rule("second MTU: the route's own");
+    }
     // Where a header runs past the end the kernel gives up before it tells the sender.
     if !fits && fragmentable(packet.bytes, packet.hdr.next_header) {
         cx.reply(ReplyKind::TooBig(mtu), packet.hdr.hop_limit.wrapping_sub(1));
+    } else if !fits {
+        cx.rule("second MTU: nobody is told, the headers run past the end");
     }
     cx.check(D::V6TooBigRoute, fits)?;
     let dst = packet.hdr.dst();
     if dst.is_multicast() {
+        cx.rule("sent on to a group");
         cx.count_out(Mib::Ip6OutMcastPkts, 1);
         cx.count_out(Mib::Ip6OutMcastOctets, packet.bytes.len());
     }
     cx.count_out(Mib::Ip6OutTransmits, 1);
     cx.count_out(Mib::Ip6OutOctets, packet.bytes.len());
     let next = route.next_hop(dst);
-    cx.step("next hop", "RFC 4861 5.2", "ip6_finish_output2", format_args!("{next} on {}", oif.name));
+    cx.step(Rule::new("next hop", "4861 5.2", "ip6_finish_output2"), format_args!("{next} on {}", oif.name));
     let way = neighbour(cx.env, oif, next, multicast_mac(dst));
+    let gateway = route.member.is_some_and(|m| m.via.is_some());
+    cx.rule(if gateway { "next hop: a gateway" } else { "next hop: the destination itself" });
+    cx.rule(match &way {
+        Err(_) => "neighbour: to be asked for",
+        Ok(egress) => match egress.nud {
+            Nud::NOARP => "neighbour: none needed",
+            Nud::PERMANENT => "neighbour: permanent",
+            Nud::REACHABLE => "neighbour: reachable",
+            Nud::STALE => "neighbour: stale, used at once",
+            _ => "neighbour: being verified, used meanwhile",
+        },
+    });
     Ok(send_or_hold(way, Edit { len: packet.bytes.len(), decrement: true, header: None }))
 }
 

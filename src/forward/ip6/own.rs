@@ -5,6 +5,7 @@ use super::super::ctx::Env;
 use super::addr;
 use super::route::{Kind, Request, Route, lookup};
 use crate::iface::LinkKind;
+use crate::wire::dissect::Flow;
 use crate::wire::{ip6, proto};
 use std::net::Ipv6Addr;
 use warren_fib::RuleKey;
@@ -18,22 +19,25 @@ pub struct Made {
     pub sport: u16,
     /// Of ICMPv6, type and code stand in the place of this one. Linux: flowi_uli.
     pub dport: u16,
+    /// The flow label that it is to have.
+    pub label: u32,
 }
 
 impl Made {
     /// A TCP segment.
     pub fn tcp(sport: u16, dport: u16) -> Made {
-        Made { ipproto: proto::TCP, sport, dport }
+        Made { ipproto: proto::TCP, sport, dport, label: 0 }
     }
 
     /// An ICMPv6 message of this type and code.
     pub fn icmp(kind: u8, code: u8) -> Made {
-        Made { ipproto: proto::ICMPV6, sport: 0, dport: u16::from_be_bytes([kind, code]) }
+        Made { ipproto: proto::ICMPV6, sport: 0, dport: u16::from_be_bytes([kind, code]), label: 0 }
     }
 }
 
 /// The route of a packet that this router makes itself. An interface is insisted on where the addresses do not say which
-/// one is meant: by a destination of link scope, or without a source. Linux: ip6_route_output_flags_noref.
+/// one is meant: by a destination of link scope, or without a source. An error takes the way of `packet`, which it is about;
+/// for all else that is empty. Linux: ip6_route_output_flags_noref.
 pub fn output<'a>(
     env: Env<'a>,
     made: Made,
@@ -86,5 +90,6 @@ fn own<'a>(
         sport: made.sport,
         dport: made.dport,
     };
-    lookup(env, &Request { key, prefer: oif, strict: insists && oif != 0, packet, flow: None })
+    let flow = packet.is_empty().then(|| Flow { label: made.label, ..Flow::default() });
+    lookup(env, &Request { key, prefer: oif, strict: insists && oif != 0, packet, flow })
 }

@@ -24,6 +24,12 @@ pub fn receive<'p, O: Observer>(
     let (hdr, _) = cx.some(D::V6Short, Ip6Hdr::ref_from_prefix(bytes).ok())?;
     cx.check(D::V6Version, hdr.version() == 6)?;
     cx.count_in(ecn_counter(hdr.traffic_class()), gso::segments(&meta, bytes.len()));
+    cx.rule(match hdr.traffic_class() & 3 {
+        0 => "ECN: not capable",
+        1 => "ECN: ECT(1)",
+        2 => "ECN: ECT(0)",
+        _ => "ECN: congestion",
+    });
     addresses(cx, hdr, &meta)?;
     let bytes = cut(cx, hdr, bytes)?;
     cx.len = bytes.len();
@@ -53,7 +59,12 @@ fn addresses<O: Observer>(cx: &mut Ctx<'_, '_, O>, hdr: &Ip6Hdr, meta: &Meta) ->
 fn cut<'p, O: Observer>(cx: &mut Ctx<'_, '_, O>, hdr: &Ip6Hdr, bytes: &'p [u8]) -> Result<&'p [u8], D> {
     let payload = usize::from(hdr.payload_len.get());
     if payload == 0 && hdr.next_header == proto::HOPOPTS {
+        cx.rule("length 0 before hop-by-hop options: nothing is cut");
         return Ok(bytes);
     }
-    cx.some(D::V6Truncated, bytes.get(..Ip6Hdr::LEN + payload))
+    let kept = cx.some(D::V6Truncated, bytes.get(..Ip6Hdr::LEN + payload))?;
+    if kept.len() < bytes.len() {
+        cx.rule(if payload == 0 { "length 0: cut to the bare header" } else { "padding cut" });
+    }
+    Ok(kept)
 }

@@ -3,15 +3,13 @@
 
 use super::super::ctx::{Ctx, Env, Nanos};
 use super::super::l3::multipath;
-use super::super::observe::Observer;
-use super::Packet;
+use super::super::observe::{self, Observer, Unobserved};
+use super::{Packet, named};
 use crate::iface::Iface;
 use crate::wire::dissect::{self, Flow};
 use crate::wire::{eth, ip6};
 use std::net::{IpAddr, Ipv6Addr};
-use warren_fib::{
-    GroupKind, Member, Path, Pref, RouteType, Rule, RuleAction, RuleKey, TABLE_LOCAL, TABLE_MAIN,
-};
+use warren_fib::{GroupKind, Member, Nud, Path, Pref, RouteType, Rule, RuleAction, RuleKey};
 
 /// What is done with a packet on this route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,10 +66,25 @@ pub struct Request<'p> {
     pub prefer: u32,
     /// Only next hops on that interface.
     pub strict: bool,
-    /// The packet that the multipath hash is computed of.
+    /// The packet that the multipath hash is computed of; if empty, it is of the key, and of the label of `flow`.
     pub packet: &'p [u8],
     /// What was found in it, if rules asked before.
     pub flow: Option<Flow>,
+}
+
+impl Request<'_> {
+    fn wish(&self, answering: bool) -> Wish {
+        Wish { prefer: self.prefer, strict: self.strict, answering }
+    }
+
+    /// What chooses among several next hops.
+    pub(super) fn hash(&self, env: Env<'_>) -> u32 {
+        match (&self.flow, self.packet) {
+            (flow, []) => multipath::hash6_made(env.state, &self.key, flow.map_or(0, |flow| flow.label)),
+            (Some(flow), packet) => multipath::hash6_dissected(env.state, flow, packet),
+            (None, packet) => multipath::hash6(env.state, packet),
+        }
+    }
 }
 
 /// The route of a received packet. Linux: ip6_route_input.
@@ -99,12 +112,12 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
     // The ingress interface counts as a wish for the way out; only scoped destinations insist on it.
     let strict = dst.is_multicast() || ip6::is_link_local(dst) || dst.is_loopback();
     let request = Request { key, prefer: cx.iif.index, strict, packet: packet.bytes, flow };
-    let route = lookup(env, &request);
-    name_rules(cx, &route);
+    let route = lookup_observed(env, &request, cx.observer());
+    if cx.wants_rules() {
+        named::outcome(cx, &request, &route);
+    }
     cx.step(
-        "route lookup",
-        "RFC 4861 5.2",
-        "ip6_route_input",
+        observe::Rule::new("route lookup", "4861 5.2", "ip6_route_input"),
         format_args!(
             "{dst}: {:?}, prefix length {}, table {}",
             route.kind,
@@ -115,51 +128,16 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
     route
 }
 
-/// Names what decided a lookup, for those who count it.
-fn name_rules<O: Observer>(cx: &mut Ctx<'_, '_, O>, route: &Route<'_>) {
-    cx.rule(match route.kind {
-        Kind::Unicast => "route: unicast",
-        Kind::Local => "route: local",
-        Kind::Multicast => "route: multicast",
-        Kind::NoRoute if route.path.is_none() => "route: none",
-        Kind::NoRoute => "route: unreachable",
-        Kind::Prohibit => "route: prohibit",
-        Kind::Blackhole => "route: blackhole",
-    });
-    let Some(path) = route.path else { return };
-    for (applies, name) in [
-        (!path.src.is_default(), "route: for some sources only"),
-        (!matches!(path.table, TABLE_MAIN | TABLE_LOCAL), "route: of a table that a rule names"),
-        (path.mtu != 0 && path.mtu_lock, "route: MTU locked"),
-        (path.mtu != 0 && !path.mtu_lock, "route: MTU not locked"),
-    ] {
-        if applies {
-            cx.rule(name);
-        }
-    }
-    let Some(group) = path.group.and_then(|id| cx.env.view.group(id)).filter(|g| g.members.len() > 1) else {
-        return;
-    };
-    cx.rule(match group.kind {
-        GroupKind::Plain => "next hop: of several of a route",
-        GroupKind::Blackhole => "next hop: blackhole",
-        GroupKind::Resilient { .. } => "next hop: bucket of a resilient group",
-        GroupKind::Object { .. } => "next hop: member of a nexthop group",
-    });
-    cx.rule(match cx.env.state.sysctl.ip6.fib_multipath_hash_policy {
-        1 => "multipath policy: 1, ports",
-        2 => "multipath policy: 2, inner packet",
-        3 => "multipath policy: 3, chosen fields",
-        _ => "multipath policy: 0, addresses and label",
-    });
-}
-
 /// Rules in order, each with its table. Linux: fib6_rule_lookup.
 pub fn lookup<'a>(env: Env<'a>, request: &Request<'_>) -> Route<'a> {
+    lookup_observed(env, request, &mut Unobserved)
+}
+
+fn lookup_observed<'a, O: Observer>(env: Env<'a>, request: &Request<'_>, observer: &mut O) -> Route<'a> {
     for rule in env.state.rules6.matching(&request.key) {
         match rule.action {
             RuleAction::Table(id) => {
-                if let Some(route) = table(env, id, rule, request) {
+                if let Some(route) = table(env, id, rule, request, observer) {
                     return finish(env, request, route);
                 }
             }
@@ -172,26 +150,86 @@ pub fn lookup<'a>(env: Env<'a>, request: &Request<'_>) -> Route<'a> {
     Route::none(Kind::NoRoute)
 }
 
-/// The longest prefix with a usable path; `None` lets the next rule try. Linux: fib6_table_lookup.
-fn table<'a>(
+/// The longest prefix with a usable path; `None` lets the next rule try. Where the box forwards nothing by itself, next hops
+/// that do not answer count only if there is nothing else in the whole table. Linux: fib6_table_lookup, ip6_pol_route.
+fn table<'a, O: Observer>(
     env: Env<'a>,
     id: u32,
     rule: &Rule<Ipv6Addr>,
     request: &Request<'_>,
+    observer: &mut O,
+) -> Option<(u8, &'a Path<Ipv6Addr>)> {
+    let choosy = env.state.sysctl.all6.forwarding == 0;
+    let answering = if choosy { longest(env, id, request, true, observer) } else { None };
+    let (len, path) = answering.or_else(|| longest(env, id, request, false, observer))?;
+    // A route that leads nowhere is not suppressed: its error ends the search. Linux: fib_rules_lookup.
+    let suppressed = rule.suppresses(len) && !rejects(env, path);
+    if path.kind == RouteType::Throw {
+        observer.rule("lookup: thrown back to the next rule");
+    } else if suppressed {
+        observer.rule("lookup: suppressed by the rule");
+    }
+    (path.kind != RouteType::Throw && !suppressed).then_some((len, path))
+}
+
+/// The longest prefix with a usable path, through a next hop that answers if `answering`. Linux: fib6_node_lookup, rt6_select.
+fn longest<'a, O: Observer>(
+    env: Env<'a>,
+    id: u32,
+    request: &Request<'_>,
+    answering: bool,
+    observer: &mut O,
 ) -> Option<(u8, &'a Path<Ipv6Addr>)> {
     let mut entered = false;
     for (len, set) in env.view.table::<Ipv6Addr>(id)?.lookup(request.key.dst) {
         entered = entered || len == 0 || enters(&set.paths, request.key.src);
         if !entered {
+            observer.rule("lookup: a prefix with routes for other sources only is passed by");
             continue;
         }
-        let path = if set.plain { plain(env, &set.paths, request) } else { select(env, &set.paths, request) };
-        let Some(path) = path else { continue };
-        // A route that leads nowhere is not suppressed: its error ends the search. Linux: fib_rules_lookup.
-        let suppressed = rule.suppresses(len) && !rejects(env, path);
-        return (path.kind != RouteType::Throw && !suppressed).then_some((len, path));
+        let wish = request.wish(answering);
+        let path = if set.plain {
+            best(env, set.paths.iter().take(1), wish, &mut Unobserved)
+        } else {
+            select(env, &set.paths, request.key.src, wish, observer)
+        };
+        if let Some(path) = path {
+            return Some((len, path));
+        }
+        observer.rule("lookup: on to a shorter prefix, this one has no usable route");
     }
     None
+}
+
+/// What is asked of a next hop.
+#[derive(Clone, Copy)]
+pub(super) struct Wish {
+    pub(super) prefer: u32,
+    pub(super) strict: bool,
+    pub(super) answering: bool,
+}
+
+impl Wish {
+    /// Whether this leg is on the interface that is insisted on, and may answer. Linux: rt6_score_route, rt6_check_neigh.
+    fn allows(self, env: Env<'_>, m: &Member) -> bool {
+        (!self.strict || self.on_link(m)) && !(self.answering && failed(env, m))
+    }
+
+    fn on_link(self, m: &Member) -> bool {
+        self.prefer == 0 || m.oif == self.prefer
+    }
+}
+
+/// Whether a gateway is known not to answer. Linux: rt6_check_neigh (RT6_NUD_FAIL_PROBE).
+fn failed(env: Env<'_>, m: &Member) -> bool {
+    let entry = m.via.and_then(|via| env.view.neighbour(m.oif, via));
+    entry.is_some_and(|n| n.neighbour.state == Nud::FAILED)
+}
+
+/// Whether a leg works; one without carrier may count as one that does. Linux: find_match, fib6_ignore_linkdown.
+fn works(env: Env<'_>, m: &Member) -> bool {
+    let ignored = || env.state.ifaces.get(m.oif).is_some_and(|i| i.conf6.ignore_routes_with_linkdown != 0);
+    !m.dead && !(m.linkdown && ignored())
 }
 
 /// Whether packets on this path go nowhere, by its type or by its next hop.
@@ -207,28 +245,29 @@ fn enters(paths: &[Path<Ipv6Addr>], src: Ipv6Addr) -> bool {
     narrow.peek().is_none() || narrow.any(|p| p.src.contains(src))
 }
 
-/// One path and nothing to choose: it only has to be usable.
-fn plain<'a>(env: Env<'a>, paths: &'a [Path<Ipv6Addr>], request: &Request<'_>) -> Option<&'a Path<Ipv6Addr>> {
-    best(env, paths.iter().take(1), request)
-}
-
 /// The source prefixes from the longest that matches, each with its paths. Linux: fib6_node_lookup, rt6_select.
-fn select<'a>(
+fn select<'a, O: Observer>(
     env: Env<'a>,
     paths: &'a [Path<Ipv6Addr>],
-    request: &Request<'_>,
+    src: Ipv6Addr,
+    wish: Wish,
+    observer: &mut O,
 ) -> Option<&'a Path<Ipv6Addr>> {
-    let matches = |p: &&Path<Ipv6Addr>| p.src.contains(request.key.src);
+    let matches = |p: &&Path<Ipv6Addr>| p.src.contains(src);
     let mut below = u8::MAX;
     while let Some(len) = paths.iter().filter(matches).map(|p| p.src.len()).filter(|&l| l < below).max() {
-        let of_source = || paths.iter().filter(|p| p.src.len() == len && p.src.contains(request.key.src));
+        let of_source = || paths.iter().filter(|p| p.src.len() == len && p.src.contains(src));
         let metric = of_source().map(|p| p.metric).min()?;
         // The lowest metric alone, and only if nothing there is usable all that remain, by score.
-        let best = best(env, of_source().filter(|p| p.metric == metric), request);
-        if let Some(path) =
-            best.or_else(|| self::best(env, of_source().filter(|p| p.metric != metric), request))
-        {
-            return Some(path);
+        let lowest = best(env, of_source().filter(|p| p.metric == metric), wish, observer);
+        if lowest.is_some() {
+            observer.rule("choice: among the routes of the lowest metric");
+            return lowest;
+        }
+        let rest = best(env, of_source().filter(|p| p.metric != metric), wish, observer);
+        if rest.is_some() {
+            observer.rule("choice: nothing of the lowest metric is usable");
+            return rest;
         }
         below = len;
     }
@@ -236,28 +275,33 @@ fn select<'a>(
 }
 
 /// The path with the highest score, the first of equals. Linux: find_rr_leaf.
-fn best<'a>(
+fn best<'a, O: Observer>(
     env: Env<'a>,
-    paths: impl Iterator<Item = &'a Path<Ipv6Addr>>,
-    request: &Request<'_>,
+    paths: impl Iterator<Item = &'a Path<Ipv6Addr>> + Clone,
+    wish: Wish,
+    observer: &mut O,
 ) -> Option<&'a Path<Ipv6Addr>> {
     let mut chosen: Option<(i32, &Path<Ipv6Addr>)> = None;
-    for path in paths {
+    for path in paths.clone() {
         let group = path.group.and_then(|id| env.view.group(id));
         if group.is_some_and(|g| g.kind == GroupKind::Blackhole) && !expired(path, env.now) {
+            observer.rule("choice: a blackhole object ends the search");
             return Some(path); // A blackhole nexthop object ends the search. Linux: __find_rr_leaf.
         }
         let above = chosen.map_or(-1, |(best, _)| best);
-        let Some(score) = score(env, path, request, above) else { continue };
+        let Some(score) = score(env, path, wish, above) else { continue };
         if chosen.is_none_or(|(best, _)| score > best) {
             chosen = Some((score, path));
         }
+    }
+    if observer.wants_rules() {
+        named::choice(env, paths, wish, chosen, observer);
     }
     chosen.map(|(_, path)| path)
 }
 
 /// How good a path is for the request, where one with the score `above` is known; `None` if it cannot be used. RFC 4191 3.2; Linux: rt6_score_route.
-fn score(env: Env<'_>, path: &Path<Ipv6Addr>, request: &Request<'_>, above: i32) -> Option<i32> {
+pub(super) fn score(env: Env<'_>, path: &Path<Ipv6Addr>, wish: Wish, above: i32) -> Option<i32> {
     if expired(path, env.now) {
         return None;
     }
@@ -269,22 +313,18 @@ fn score(env: Env<'_>, path: &Path<Ipv6Addr>, request: &Request<'_>, above: i32)
     let group = path.group.and_then(|id| env.view.group(id));
     let Some(group) = group.filter(|g| g.kind != GroupKind::Blackhole) else {
         // Reject routes stand on the loopback device, which no packet asks for.
-        return (!request.strict).then_some(preference);
+        return (!wish.strict).then_some(preference);
     };
-    // Linux: find_match, fib6_ignore_linkdown.
-    let ignored = |m: &Member| {
-        m.linkdown && env.state.ifaces.get(m.oif).is_some_and(|i| i.conf6.ignore_routes_with_linkdown != 0)
-    };
-    let usable = group.members.iter().filter(|m| !m.dead && !ignored(m));
-    let on_link = |m: &Member| request.prefer == 0 || m.oif == request.prefer;
-    let mut scores = usable.filter_map(|member| {
-        if on_link(member) { Some(2 | preference) } else { (!request.strict).then_some(preference) }
-    });
+    // What is the host's own does not depend on a carrier. Linux: fib6_ifdown.
+    let ours = matches!(path.kind, RouteType::Local | RouteType::Anycast);
+    let usable = group.members.iter().filter(|m| works(env, m) || ours && !m.dead);
+    let usable = usable.filter(|m| wish.allows(env, m));
+    let mut scores = usable.map(|m| preference | if wish.on_link(m) { 2 } else { 0 });
     // Of a nexthop group the first member that is better speaks for all. Linux: rt6_nh_find_match.
     if group.kind == GroupKind::Plain { scores.max() } else { scores.find(|score| *score > above) }
 }
 
-fn expired(path: &Path<Ipv6Addr>, now: Nanos) -> bool {
+pub(super) fn expired(path: &Path<Ipv6Addr>, now: Nanos) -> bool {
     path.expires <= now
 }
 
@@ -310,22 +350,26 @@ fn finish<'a>(
     let member = match &group.members[..] {
         [only] => Some(only),
         members => {
-            let hash = match &request.flow {
-                Some(flow) => multipath::hash6_dissected(env.state, flow, request.packet),
-                None => multipath::hash6(env.state, request.packet),
-            };
+            let hash = request.hash(env);
             let chosen = group.select(hash, |m| good(env, &group.kind, m)).and_then(|i| members.get(i));
-            // Where an interface is insisted on, another one's leg gives way to the first that fits.
-            let fits =
-                |m: &&Member| !request.strict || m.oif == request.prefer || group.kind != GroupKind::Plain;
-            chosen.filter(fits).or_else(|| members.iter().filter(|m| !m.dead).find(fits))
+            let choosy = env.state.sysctl.all6.forwarding == 0;
+            let taken = |m: &&Member| group.kind != GroupKind::Plain || request.wish(choosy).allows(env, m);
+            chosen.filter(taken).or_else(|| {
+                // The leg by which the route was found: one that answers, if any does, and rather back than on.
+                let fits = |answering| {
+                    let wish = request.wish(answering);
+                    let legs = || members.iter().filter(move |m| works(env, m) && wish.allows(env, m));
+                    legs().find(|m| wish.on_link(m)).or_else(|| legs().next())
+                };
+                fits(choosy).or_else(|| fits(false))
+            })
         }
     };
     Route { member, ..found }
 }
 
 /// Whether a member may be chosen: nexthop groups skip gateways that do not answer. Linux: nexthop_is_good_nh.
-fn good(env: Env<'_>, kind: &GroupKind, member: &Member) -> bool {
+pub(super) fn good(env: Env<'_>, kind: &GroupKind, member: &Member) -> bool {
     if *kind == GroupKind::Plain {
         return true;
     }

@@ -1,5 +1,7 @@
 //! Each stage of the IPv6 path: the decision for one packet that its check stops, and for one that passes.
 
+mod edges;
+
 use super::super::decision::{ReplyKind, Verdict};
 use super::super::testkit::{Bench, HOST0, HOST1, P0, P1, drops, fate, fate_of, framed, hbh6, p, udp6};
 use crate::drop::DropReason as D;
@@ -7,7 +9,7 @@ use crate::frame::{Meta, PktType};
 use crate::stats::Mib;
 use crate::wire::ip6::Ip6Hdr;
 use std::net::IpAddr;
-use warren_fib::{Hops, Place, Route, RouteType};
+use warren_fib::{Hops, Neighbour, Nud, Place, Route, RouteType};
 use zerocopy::FromBytes;
 
 const FAR: &str = "2001:db8:9::7";
@@ -240,4 +242,46 @@ fn the_source_prefix_and_the_metric_choose_the_path() {
     // Linux passes by a prefix's route for all sources where another is for some and none of those fits.
     assert_eq!(next("2001:db8:77::1", "2001:db8:5::1"), "Drop(V6NoRoute)");
     assert_eq!(next("2001:db8:77::1", "2001:db8:6::1"), "2001:db8:2::7");
+}
+
+#[test]
+fn a_gateway_that_fails_is_passed_over_where_the_box_does_not_forward() {
+    let hop = |oif, via: &str| Hops::one(oif, Some(via.parse().unwrap()));
+    let mut bench = Bench::new();
+    // The longer prefix has only the gateway that fails; of the two legs one does.
+    for (dst, hops) in [
+        ("2001:db8:5:1::/64", hop(P1, "2001:db8:2::bad")),
+        ("2001:db8:5::/48", hop(P1, "2001:db8:2::6")),
+        ("2001:db8:6::/48", hop(P1, "2001:db8:2::bad")),
+    ] {
+        bench.writer.insert6(Route::new(p(dst), hops), Place::New).unwrap();
+    }
+    let failed = Neighbour { lladdr: [0; 6], state: Nud::FAILED };
+    bench.writer.set_neighbour(P1, "2001:db8:2::bad".parse().unwrap(), Some(failed));
+    let next = |bench: &Bench, dst| {
+        bench.decide(&udp6(HOST0, dst, 64, 60), |d| match &d.verdict {
+            Verdict::Hold(wait, _) => wait.next.to_string(),
+            other => format!("{other:?}"),
+        })
+    };
+    bench.writer.publish();
+    assert_eq!(next(&bench, "2001:db8:5:1::1"), "2001:db8:2::bad", "routers do not look");
+    bench.writer.draft_mut().sysctl.all6.forwarding = 0;
+    bench.writer.update_iface(P0, |i| i.conf6.force_forwarding = 1);
+    bench.writer.publish();
+    assert_eq!(next(&bench, "2001:db8:5:1::1"), "2001:db8:2::6");
+    assert_eq!(next(&bench, "2001:db8:6::1"), "2001:db8:2::bad", "where there is nothing else");
+}
+
+#[test]
+fn what_is_ours_does_not_depend_on_a_carrier() {
+    let mut bench = Bench::new();
+    bench.writer.update_iface(P1, |i| {
+        i.carrier = false;
+        i.conf6.ignore_routes_with_linkdown = 1;
+    });
+    bench.writer.publish();
+    let local = |dst| bench.decide(&udp6(HOST0, dst, 64, 60), |d| matches!(d.verdict, Verdict::Local));
+    assert!(local("2001:db8:2::fe"));
+    assert_eq!(fate(&bench, &udp6(HOST0, HOST1, 64, 60)).0, Some(D::V6NoRoute));
 }

@@ -3,30 +3,43 @@
 //! One bucket per peer address (the kernel's `inet_peer`), each one atomic word {last event, tokens, redirects},
 //! in a table of fixed size: when a peer finds no free place it reuses the oldest of its set. Time is in jiffies.
 
+use rustix::time::{ClockId, clock_getres};
 use std::net::IpAddr;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
-/// Jiffies a second: the kernel's CONFIG_HZ, which decides how the limiter rounds.
-pub const HZ: u64 = 250;
+/// Jiffies a second: the running kernel's CONFIG_HZ, which decides how the limiter rounds. Its coarse clocks advance by
+/// jiffies and say so, to anyone and in every namespace. Linux: hrtimer_get_res, KTIME_LOW_RES.
+static HZ: LazyLock<u64> = LazyLock::new(|| {
+    let step = clock_getres(ClockId::MonotonicCoarse);
+    hz(step.tv_sec.unsigned_abs() * 1_000_000_000 + step.tv_nsec.unsigned_abs())
+});
+
+/// Jiffies a second, where one lasts so many nanoseconds; 250 where that makes no sense.
+fn hz(step: u64) -> u64 {
+    let rounded = (1_000_000_000 + step / 2).checked_div(step).unwrap_or(0);
+    if (24..=1200).contains(&rounded) { rounded } else { 250 }
+}
+
+/// A second in jiffies.
+pub fn second() -> u64 {
+    *HZ
+}
+
 /// Tokens are capped at this many messages (XRLIM_BURST_FACTOR).
 const BURST: u64 = 6;
-/// A new peer behaves as one that was idle for so long.
-const FRESH: u64 = 60 * HZ;
+/// A new peer behaves as one that was idle for so many seconds.
+const FRESH: u64 = 60;
 /// Places that one peer may take.
 const WAYS: usize = 8;
 /// `ip_rt_redirect_number`
 const REDIRECT_NUMBER: u64 = 9;
-/// `ip_rt_redirect_load`: 20 ms.
-const REDIRECT_LOAD: u64 = HZ / 50;
-/// `ip_rt_redirect_silence`: 20.48 s.
-const REDIRECT_SILENCE: u64 = REDIRECT_LOAD << (REDIRECT_NUMBER + 1);
-/// `ip_rt_error_cost` and `ip_rt_error_burst`: 1 s and 5 s.
-const ERROR_COST: u64 = HZ;
-const ERROR_BURST: u64 = 5 * HZ;
+/// `ip_rt_error_burst` in `ip_rt_error_cost`, which is a second.
+const ERROR_BURST: u64 = 5;
 
 /// Nanoseconds to jiffies.
 pub fn jiffies(now: u64) -> u64 {
-    now / (1_000_000_000 / HZ)
+    now / (1_000_000_000 / second())
 }
 
 /// One peer: `last` event in jiffies, `tokens` in jiffies, redirects sent since the last silence.
@@ -117,22 +130,26 @@ impl Limits {
     /// The bucket of ip_error for packets without a route, before the message meets [`Limits::peer`] as well.
     pub fn unreachable4(&self, addr: IpAddr, now: u64) -> bool {
         self.change(addr, now, |b, elapsed| {
-            let tokens = (b.tokens + elapsed).min(ERROR_BURST);
-            let ok = tokens >= ERROR_COST;
-            (Bucket { tokens: if ok { tokens - ERROR_COST } else { tokens }, ..b }, ok)
+            let cost = second();
+            let tokens = (b.tokens + elapsed).min(ERROR_BURST * cost);
+            let ok = tokens >= cost;
+            (Bucket { tokens: if ok { tokens - cost } else { tokens }, ..b }, ok)
         })
     }
 
     /// The backing-off schedule of IPv4 redirects. Linux: ip_rt_send_redirect.
     pub fn redirect4(&self, addr: IpAddr, now: u64) -> bool {
+        // `ip_rt_redirect_load`: 20 ms. `ip_rt_redirect_silence`: 20.48 s.
+        let load = second() / 50;
+        let silence = load << (REDIRECT_NUMBER + 1);
         self.change_last(addr, now, |mut b, elapsed| {
-            if elapsed > REDIRECT_SILENCE {
+            if elapsed > silence {
                 (b.redirects, b.tokens) = (0, 0);
             }
             if b.redirects >= REDIRECT_NUMBER {
                 return (b, true, false);
             }
-            let due = b.redirects == 0 || elapsed > REDIRECT_LOAD << b.redirects;
+            let due = b.redirects == 0 || elapsed > load << b.redirects;
             if due {
                 b.redirects += 1;
             }
@@ -146,11 +163,11 @@ impl Limits {
             return true;
         }
         let stamp = self.stamp.load(Ordering::Relaxed);
-        let elapsed = now.saturating_sub(stamp).min(HZ);
-        if elapsed < HZ / 50 {
+        let elapsed = now.saturating_sub(stamp).min(second());
+        if elapsed < second() / 50 {
             return false;
         }
-        let add = per_sec.saturating_mul(elapsed as i64) / HZ as i64;
+        let add = per_sec.saturating_mul(elapsed as i64) / second() as i64;
         if add > 0 && self.stamp.compare_exchange(stamp, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             let _ = self.credit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
                 Some(old.saturating_add(add).min(burst))
@@ -179,7 +196,7 @@ impl Limits {
     /// Applies `f(bucket, elapsed) -> (new bucket, touch the time, answer)` by compare and swap.
     fn change_last(&self, addr: IpAddr, now: u64, f: impl Fn(Bucket, u64) -> (Bucket, bool, bool)) -> bool {
         // Moved on by FRESH, so that "sixty seconds ago" exists even at the start of time.
-        let now = now + FRESH;
+        let now = now + FRESH * second();
         let Some(place) = self.place(addr, now) else { return true };
         let mut old = place.bucket.load(Ordering::Relaxed);
         loop {
@@ -209,7 +226,7 @@ impl Limits {
             _ => 1 + Bucket::unpack(p.bucket.load(Ordering::Relaxed)).last,
         };
         let place = set.iter().min_by_key(age)?;
-        place.bucket.store(Bucket::fresh(now - FRESH).pack(), Ordering::Relaxed);
+        place.bucket.store(Bucket::fresh(now - FRESH * second()).pack(), Ordering::Relaxed);
         place.peer.store(hash, Ordering::Relaxed);
         Some(place)
     }
@@ -231,24 +248,24 @@ mod tests {
         assert_eq!(allowed(&l, 20, 25, 1000), 6);
         assert_eq!(allowed(&l, 20, 25, 1024), 0);
         assert_eq!(allowed(&l, 20, 25, 1025), 1);
-        assert_eq!(allowed(&l, 20, 25, 1025 + 60 * HZ), 6);
-        assert_eq!(allowed(&l, 20, 0, 1025 + 60 * HZ), 20, "no limit");
+        assert_eq!(allowed(&l, 20, 25, 1025 + 60 * second()), 6);
+        assert_eq!(allowed(&l, 20, 0, 1025 + 60 * second()), 20, "no limit");
     }
 
     #[test]
     fn the_kernel_sends_two_network_unreachables_to_a_fresh_host() {
         // Each error is charged twice, once by ip_error and once by icmp_send, from the same bucket.
         let l = Limits::new(64, 1);
-        let send = |now| l.unreachable4(PEER, now) && l.peer(PEER, HZ, now);
+        let send = |now| l.unreachable4(PEER, now) && l.peer(PEER, second(), now);
         assert_eq!((0..20).filter(|_| send(0)).count(), 2);
     }
 
     #[test]
     fn redirects_back_off_and_fall_silent() {
         let l = Limits::new(64, 1);
-        let sent: Vec<u64> = (0..30 * HZ).filter(|&t| l.redirect4(PEER, t)).collect();
+        let sent: Vec<u64> = (0..30 * second()).filter(|&t| l.redirect4(PEER, t)).collect();
         assert_eq!(sent.len(), 9);
-        let ms: Vec<u64> = sent.iter().map(|t| t * 1000 / HZ).collect();
+        let ms: Vec<u64> = sent.iter().map(|t| t * 1000 / second()).collect();
         assert!(ms[1] >= 40 && ms[1] < 60 && ms[8] > 9000 && ms[8] < 11000, "{ms:?}");
     }
 
@@ -263,13 +280,46 @@ mod tests {
 
     #[test]
     fn global_credit_is_refilled_after_twenty_milliseconds() {
-        let l = Limits::new(8, 1);
-        assert!(l.global(1000, 50, HZ), "a second has passed since the start");
-        for _ in 0..50 {
-            l.consume();
+        let (l, s) = (Limits::new(8, 1), second());
+        assert!(l.global(1000, 50, s), "a second has passed since the start");
+        let take = |n| (0..n).for_each(|_| l.consume());
+        take(50);
+        assert!(!l.global(1000, 50, s + s / 50 - 1));
+        assert!(l.global(1000, 50, s + s / 50), "twenty more");
+        take(19);
+        assert!(l.global(1000, 50, s + s / 50), "one is left, and it is enough");
+        take(2);
+        assert!(!l.global(1000, 50, s + s / 50), "below zero");
+        // What the last message took too much is paid back: a second gives 50, and 49 are left.
+        assert!(l.global(50, 50, 3 * s));
+        take(49);
+        assert!(!l.global(50, 50, 3 * s));
+        assert!(!l.global(0, 50, 9 * s), "no rate, no refill");
+    }
+
+    #[test]
+    fn a_jiffy_is_the_running_kernels() {
+        assert_eq!([1_000_000, 3_333_333, 4_000_000, 10_000_000].map(hz), [1000, 300, 250, 100]);
+        assert_eq!([0, 1, 10_000_000_000].map(hz), [250; 3], "not a jiffy");
+        // The kernel's own second in jiffies, which only the first namespace shows.
+        if let Ok(text) = std::fs::read_to_string("/proc/sys/net/ipv4/route/error_cost") {
+            assert_eq!(text.trim().parse(), Ok(second()));
         }
-        assert!(!l.global(1000, 50, HZ + 4));
-        assert!(l.global(1000, 50, HZ + 5));
+        assert_eq!(jiffies(3_000_000_000), 3 * second());
+    }
+
+    #[test]
+    fn a_bucket_fills_to_the_jiffy() {
+        let l = Limits::new(64, 1);
+        assert_eq!(allowed(&l, 6, 25, 1000), 6);
+        // Between two messages the rest is kept: 24 and 1, then 50 for two.
+        assert_eq!([1024, 1025, 1074, 1075].map(|now| allowed(&l, 3, 25, now)), [0, 1, 1, 1]);
+        // The cap is six of this timeout: a short one takes from what a long one had.
+        assert_eq!(allowed(&l, 1, second(), 1075 + 3 * second()), 1);
+        assert_eq!(allowed(&l, 1, 25, 1075 + 3 * second()), 1, "500 of 500 jiffies, cut to 150");
+        let rest = 125;
+        let due = 1075 + 3 * second() + (second() - rest);
+        assert_eq!([due - 1, due].map(|now| allowed(&l, 1, second(), now)), [0, 1]);
     }
 
     #[test]

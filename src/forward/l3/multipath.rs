@@ -2,13 +2,14 @@
 //!
 //! The hash itself is `warren_fib::multipath`; the facts of the packet are `wire::dissect`.
 
+use super::super::observe::Observer;
 use crate::state::State;
 use crate::wire::dissect::{self, Flow, dissect};
 use crate::wire::ip4::Ip4Hdr;
 use crate::wire::ip6::Ip6Hdr;
 use crate::wire::{eth, icmp, proto};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use warren_fib::{Addrs, FlowKeys, hash31, hash32, jhash_2words};
+use warren_fib::{Addrs, FlowKeys, RuleKey, hash31, hash32, jhash_2words};
 use zerocopy::FromBytes;
 
 /// Bits of `fib_multipath_hash_fields`.
@@ -56,6 +57,40 @@ pub fn hash6_dissected(state: &State, flow: &Flow, packet: &[u8]) -> u32 {
     let Some(keys) = keys else { return hash6(state, packet) };
     let label = flow.label.to_ne_bytes();
     hash31(state.multipath_seed(), &FlowKeys { ip_proto: flow.ip_proto, label, ..keys })
+}
+
+/// What the hash of an IPv6 packet is made of, for those who count rules.
+pub fn name6<O: Observer>(observer: &mut O, state: &State, flow: Option<&Flow>, packet: &[u8]) {
+    let found = || dissect(packet, eth::ETHERTYPE_IPV6, false);
+    let dissected = |flow: &Flow| flow.ip_proto == proto::ICMPV6 && quoted6(packet).is_none();
+    observer.rule(match state.sysctl.ip6.fib_multipath_hash_policy {
+        1 if found().outer.sport == [0; 2] => "multipath policy: 1, no ports to be seen",
+        1 => "multipath policy: 1, ports",
+        2 if found().encapsulated => "multipath policy: 2, inner packet",
+        2 => "multipath policy: 2, nothing inside",
+        3 if found().encapsulated => "multipath policy: 3, chosen fields, a packet inside",
+        3 => "multipath policy: 3, chosen fields",
+        _ if flow.is_some_and(dissected) => "multipath policy: 0, as dissected for the rules",
+        _ if quoted6(packet).is_some() => "multipath policy: 0, of the packet that an error quotes",
+        _ => "multipath policy: 0, addresses and label",
+    });
+}
+
+/// The same of a packet that the host itself makes and that answers no other's error: nothing of it is there yet but what
+/// a lookup knows. Linux: rt6_multipath_hash without a packet, rt6_multipath_custom_hash_fl6.
+pub fn hash6_made(state: &State, key: &RuleKey<Ipv6Addr>, label: u32) -> u32 {
+    let seed = state.multipath_seed();
+    let label = label.to_be_bytes();
+    let (sport, dport) = (key.sport.to_be_bytes(), key.dport.to_be_bytes());
+    let whole = FlowKeys { ip_proto: key.ipproto, label, sport, dport, ..v6(key.src, key.dst) };
+    match state.sysctl.ip6.fib_multipath_hash_policy {
+        1 => hash31(seed, &FlowKeys { label: [0; 4], ..whole }),
+        3 => match state.sysctl.ip6.fib_multipath_hash_fields & 0x3f {
+            0 => 0,
+            fields => hash31(seed, &only(fields, whole)),
+        },
+        _ => hash31(seed, &FlowKeys { sport: [0; 2], dport: [0; 2], ..whole }),
+    }
 }
 
 /// 31-bit hash of an IPv4 packet. Linux: fib_multipath_hash.
@@ -143,8 +178,16 @@ fn custom(seed: u32, fields: i64, packet: &[u8], ethertype: u16) -> u32 {
 /// The 32-bit hash of the chosen fields; 0 if none is chosen or there is no such packet.
 fn chosen(seed: u32, fields: i64, flow: Option<Flow>) -> u32 {
     let Some(flow) = flow.filter(|_| fields != 0) else { return 0 };
+    let Some(keys) = addrs_of(&flow) else { return 0 };
+    // The label is of IPv6 alone.
+    let label = if matches!(keys.addrs, Addrs::V6 { .. }) { flow.label.to_ne_bytes() } else { [0; 4] };
+    let (ip_proto, sport, dport) = (flow.ip_proto, flow.sport, flow.dport);
+    hash32(seed, &only(fields, FlowKeys { ip_proto, label, sport, dport, ..keys }))
+}
+
+/// Leaves out the fields that are not chosen.
+fn only(fields: i64, mut keys: FlowKeys) -> FlowKeys {
     let has = |bit: i64| fields & bit != 0;
-    let Some(mut keys) = addrs_of(&flow) else { return 0 };
     match &mut keys.addrs {
         Addrs::V4 { src, dst } => {
             *src = if has(field::SRC_IP) { *src } else { Ipv4Addr::UNSPECIFIED };
@@ -153,11 +196,11 @@ fn chosen(seed: u32, fields: i64, flow: Option<Flow>) -> u32 {
         Addrs::V6 { src, dst } => {
             *src = if has(field::SRC_IP) { *src } else { Ipv6Addr::UNSPECIFIED };
             *dst = if has(field::DST_IP) { *dst } else { Ipv6Addr::UNSPECIFIED };
-            keys.label = if has(field::FLOWLABEL) { flow.label.to_ne_bytes() } else { [0; 4] };
         }
     }
-    keys.ip_proto = if has(field::IP_PROTO) { flow.ip_proto } else { 0 };
-    keys.sport = if has(field::SRC_PORT) { flow.sport } else { [0; 2] };
-    keys.dport = if has(field::DST_PORT) { flow.dport } else { [0; 2] };
-    hash32(seed, &keys)
+    keys.label = if has(field::FLOWLABEL) { keys.label } else { [0; 4] };
+    keys.ip_proto = if has(field::IP_PROTO) { keys.ip_proto } else { 0 };
+    keys.sport = if has(field::SRC_PORT) { keys.sport } else { [0; 2] };
+    keys.dport = if has(field::DST_PORT) { keys.dport } else { [0; 2] };
+    keys
 }

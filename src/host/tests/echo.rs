@@ -127,6 +127,17 @@ fn echo_can_be_switched_off() {
 }
 
 #[test]
+fn echo_is_limited_on_request_only() {
+    let mut lab = ndisc::lab();
+    let replies =
+        |lab: &mut Lab| (0..20).map(|_| lab.give(P0, &framed(&ask6(OURS, b""))).len()).sum::<usize>();
+    assert_eq!(replies(&mut lab), 20);
+    lab.bench.writer.draft_mut().sysctl.ratemask6.0[2] = 1 << 1;
+    lab.bench.writer.publish();
+    assert_eq!((replies(&mut lab), lab.mib(Mib::Icmp6OutRateLimitHost)), (6, 14));
+}
+
+#[test]
 fn the_flow_label_is_reflected_where_asked_for() {
     let mut lab = ndisc::lab();
     lab.bench.writer.draft_mut().sysctl.ip6.flowlabel_reflect = 4;

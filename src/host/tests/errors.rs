@@ -160,6 +160,16 @@ fn extension_headers() {
 }
 
 #[test]
+fn a_routing_header_to_a_group() {
+    let mut lab = lab();
+    let mut packet = six(43, &[59, 0, 0, 0, 0, 0, 0, 0]);
+    packet[24..40].copy_from_slice(&octets("ff02::1"));
+    let frame = Lab::frame(Some([0x33, 0x33, 0, 0, 0, 1]), 0x86dd, &packet);
+    assert!(lab.give(P0, &frame).is_empty());
+    assert_eq!((lab.drops(D::V6RoutingAddress), lab.mib(Mib::Ip6InAddrErrors)), (1, 1));
+}
+
+#[test]
 fn fragments_wait_for_nothing() {
     let mut lab = lab();
     let mut packet = Vec::new();

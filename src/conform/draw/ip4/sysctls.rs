@@ -27,7 +27,7 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario) {
         ("icmp_echo_ignore_all", 5, &[1]),
         ("icmp_echo_ignore_broadcasts", 40, &[0]),
         ("fwmark_reflect", 10, &[1]),
-        ("conf.all.forwarding", 5, &[0]),
+        ("conf.all.forwarding", 2, &[0]),
         ("conf.all.rp_filter", 25, &[1, 2, 2]),
         ("conf.all.accept_local", 8, &[1]),
         ("conf.all.accept_source_route", 60, &[1]),
@@ -55,7 +55,7 @@ fn device(lot: &mut Lot, s: &mut Scenario, dev: &str, ipv6: bool) {
         }
     }
     for (name, percent, values) in [
-        ("forwarding", 8, &[0][..]),
+        ("forwarding", 5, &[0][..]),
         ("rp_filter", 30, &[1, 2, 2]),
         ("accept_local", 10, &[1]),
         ("accept_source_route", 15, &[0]),

@@ -1,10 +1,10 @@
 //! Frames for an IPv6 router: who sends to whom by which link, and what is spoiled on the way.
 //!
 //! Invariant: no address is used so often that its share of redirects runs out (six at once, for sender and destination
-//! alike), and nothing is sent that would change what the kernel knows for later frames: no neighbour discovery and no
+//! alike), and nothing is sent that would change what the kernel knows for later frames: no neighbour discovery (but see
+//! `discovery`) and no
 //! listener reports to the router, and no Packet Too Big to it. Nor is the router asked for echoes so long that it would
-//! have to cut its answer, and those that get answers from the host itself are on the link: which of several ways an
-//! answer takes is not compared.  Called by `draw`.
+//! have to cut its answer. Called by `draw`.
 
 use super::headers::{self, Chain};
 use super::payload::{self, Content};
@@ -57,11 +57,22 @@ pub struct Maker {
 
 /// `count` frames for the router of `scenario`.
 pub fn frames(scenario: &Scenario, count: usize, lot: Lot) -> Vec<Frame> {
-    let mut maker = Maker { lot, site: Site::new(scenario), uses: BTreeMap::new() };
+    let mut maker = Maker::new(lot, scenario);
     (0..count).filter_map(|_| maker.frame()).collect()
 }
 
+/// The same, half of them neighbour discovery for the router.
+pub fn discovery(scenario: &Scenario, count: usize, lot: Lot) -> Vec<Frame> {
+    let mut maker = Maker::new(lot, scenario);
+    let mut frame = || if maker.lot.chance(50) { maker.discovery() } else { maker.frame() };
+    (0..count).filter_map(|_| frame()).collect()
+}
+
 impl Maker {
+    pub fn new(lot: Lot, scenario: &Scenario) -> Maker {
+        Maker { lot, site: Site::new(scenario), uses: BTreeMap::new() }
+    }
+
     fn frame(&mut self) -> Option<Frame> {
         let way = self.lot.pick(&self.site.ways)?;
         let dst = self.destination(&way)?;
@@ -110,7 +121,10 @@ impl Maker {
             })
         })
         .or_else(|| Some(Ipv6Addr::from_bits(0x2 << 124 | self.lot.bits() >> 4)))
-        .filter(|a| a.is_unspecified() || !self.site.ways.iter().any(|w| w.own.contains(a)))
+        .filter(|a| {
+            let own = || self.site.ways.iter().map(|w| &w.own).chain([&self.site.idle]);
+            a.is_unspecified() || !own().any(|own| own.contains(a))
+        })
     }
 
     fn destination(&mut self, way: &Way) -> Option<Ipv6Addr> {
@@ -118,7 +132,8 @@ impl Maker {
         let found = match self.lot.below(100) {
             0..=3 => self.fresh(|m| m.lot.one(&ODD_DESTINATIONS).parse().ok()),
             4..=10 => self.group(&other),
-            11..=22 => self.lot.pick(&other.own),
+            11..=12 => self.lot.pick(&self.site.idle),
+            13..=22 => self.lot.pick(&other.own),
             23..=36 => self.fresh(|m| m.lot.pick(&other.near)),
             37..=41 => Some(Ipv6Addr::from_bits(0x2 << 124 | self.lot.bits() >> 4)),
             _ => None,
@@ -144,18 +159,16 @@ impl Maker {
     }
 
     /// A packet, and whether its length field is that of its bytes.
-    fn packet(&mut self, way: &Way, src: Ipv6Addr, dst: Ipv6Addr) -> (Vec<u8>, bool) {
+    pub fn packet(&mut self, way: &Way, src: Ipv6Addr, dst: Ipv6Addr) -> (Vec<u8>, bool) {
         let local = self.site.is_local(dst);
         let hops = self.lot.one(&[64, 64, 64, 64, 64, 64, 128, 255, 3, 2, 1, 0]);
-        // Who is on the link gets answers by one way only: see the module.
-        let answers = way.near.contains(&src);
-        let protocol = payload::protocol(&mut self.lot, &self.site, local, answers);
+        let protocol = payload::protocol(&mut self.lot, &self.site, local);
         let Chain { first, bytes: headers, plain } = headers::chain(&mut self.lot, protocol, local);
         let mtu = if headers.is_empty() { way.mtu } else { way.mtu.min(WHOLE_MAX) };
         let size = self.size(mtu, Ip6Hdr::LEN + headers.len());
         // What the router says back to an echo is never cut: see the module.
         let size = if local && protocol == crate::wire::proto::ICMPV6 { size.min(ECHO_MAX) } else { size };
-        let content = Content { protocol, src, dst, local, answers, hops, size, sums: plain };
+        let content = Content { protocol, src, dst, local, hops, size, sums: plain };
         let payload = payload::bytes(&mut self.lot, &self.site, &content);
         let len = headers.len() + payload.len();
         let mut header = Ip6Hdr::new(len as u16, first, hops, src, dst);

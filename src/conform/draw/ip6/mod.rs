@@ -1,7 +1,23 @@
 //! IPv6 routers and frames. Called by `draw`.
+//!
+//! What is not drawn, and why:
+//!
+//! * Packets Too Big and redirects to the router: the kernel keeps what it learns of them in exceptions to its routes and
+//!   tells nobody. warren has none.
+//! * Segment routing and RPL headers with their sysctls on: packets for the router itself are the kernel's, and it sends
+//!   them on itself. Switched off they are drawn.
+//! * IOAM namespaces and CALIPSO domains: scenarios cannot set them up. Options of unknown ones are drawn.
+//! * MLD to the router: it changes nothing that is sent on, and answers to queries wait for a time drawn by lot.
+//! * Neighbours in the state incomplete: the search ends during the run. Slow boxes have what comes of such a search.
+//! * Solicitations of proxied and anycast addresses by multicast: the kernel answers after a time drawn by lot.
+//! * Removed routes beside routes for some sources of the same prefix: what the kernel finds then depends on all that was
+//!   there before (fib6_find_prefix).
+//! * Sockets of programs, IPsec, tunnels, filters, VRF: not in the language of scenarios.
 
+pub mod flows;
 mod frames;
 mod headers;
+mod ndisc;
 mod net;
 mod options;
 mod payload;
@@ -10,19 +26,20 @@ mod rules;
 mod site;
 mod sysctls;
 
-pub use frames::frames;
+pub use frames::{discovery, frames};
 
 use super::lot::Lot;
 use super::{net as prefix, set};
 use crate::scenario::Scenario;
 
 /// A router: links with addresses and neighbours, next hops, routes, rules, sysctls.
-pub fn scenario(lot: &mut Lot) -> Scenario {
+/// If `slow`, next hops that do not answer fail soon.
+pub fn scenario(lot: &mut Lot, slow: bool) -> Scenario {
     let mut scenario = Scenario::default();
-    net::draw(lot, &mut scenario);
+    net::draw(lot, &mut scenario, slow);
     let pools = routes::Pools::draw(lot);
     routes::draw(lot, &mut scenario, &pools);
     rules::draw(lot, &mut scenario, &pools);
-    sysctls::draw(lot, &mut scenario);
+    sysctls::draw(lot, &mut scenario, slow);
     scenario
 }

@@ -13,7 +13,7 @@ const EXTRAS: [usize; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
 const DOC: u128 = 0x2001_0db8 << 96;
 
 /// Draws all three.
-pub fn draw(lot: &mut Lot, s: &mut Scenario) {
+pub fn draw(lot: &mut Lot, s: &mut Scenario, slow: bool) {
     let count = 2 + lot.below(3);
     for n in 0..count {
         let (name, index, mtu) = (format!("p{n}"), Some(2 + n as u32), Some(lot.one(&MTUS)));
@@ -28,7 +28,7 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario) {
         addresses(lot, s, n, count);
     }
     for n in 0..count {
-        neighbours(lot, s, n);
+        neighbours(lot, s, n, slow);
     }
     if lot.chance(30) {
         set(s, "net.ipv6.conf.all.proxy_ndp", 1);
@@ -84,7 +84,7 @@ fn addresses(lot: &mut Lot, s: &mut Scenario, n: usize, count: usize) {
     }
 }
 
-fn neighbours(lot: &mut Lot, s: &mut Scenario, n: usize) {
+fn neighbours(lot: &mut Lot, s: &mut Scenario, n: usize, slow: bool) {
     let Some(dev) = s.link.get(n).map(|l| l.name.clone()) else { return };
     if s.sysctl.contains_key(&format!("net.ipv6.conf.{dev}.disable_ipv6")) {
         return;
@@ -106,7 +106,9 @@ fn neighbours(lot: &mut Lot, s: &mut Scenario, n: usize) {
     for (to, place) in found.into_iter().zip(1..=u8::MAX) {
         let state =
             lot.one(&["permanent", "permanent", "permanent", "permanent", "noarp", "stale", "reachable"]);
-        s.neighbour.push(neighbour(&dev, to, Some([2, 0, 0, 9, n as u8, place]), state));
+        // One that is being verified fails if that goes fast.
+        let verified = if slow { None } else { lot.maybe(4, &["delay", "probe"]) };
+        s.neighbour.push(neighbour(&dev, to, Some([2, 0, 0, 9, n as u8, place]), verified.unwrap_or(state)));
     }
     if lot.chance(50) {
         // A gateway that did not answer.

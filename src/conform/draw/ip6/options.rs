@@ -100,15 +100,17 @@ fn ioam(lot: &mut Lot, into: &mut Vec<u8>) {
     // Two node data fields of four bytes each.
     let mut trace = vec![0, lot.one(&[0, 0, 0, 1, 2]), 0, lot.one(&[123, 0])];
     trace.extend([lot.one(&[2, 2, 2, 1, 3]) << 3, room as u8, 0xc0, 0, 0, 0]);
-    trace.extend(vec![0; room * 8]);
-    trace.truncate(lot.one(&[trace.len(), trace.len(), 1, 2, 4, 9]).min(trace.len()));
+    // Room for that many words, more, or one byte less.
+    trace.extend(vec![0; room * lot.one(&[4, 4, 8])]);
+    let whole = trace.len();
+    trace.truncate(lot.one(&[whole, whole, whole - 1, 1, 2, 4, 9]).min(whole));
     into.extend([opt::IOAM, trace.len() as u8]);
     into.extend(trace);
 }
 
 /// RFC 5570 5.1: a label for a domain that nobody set up.
 fn calipso(lot: &mut Lot, into: &mut Vec<u8>) {
-    let compartments = lot.below(3);
+    let compartments = lot.below(6);
     let mut data = vec![0, 0, 0, 1, compartments as u8, 0, 0, 0];
     data.extend(vec![0; 4 * lot.one(&[compartments, compartments, 0])]);
     data.truncate(lot.one(&[data.len(), data.len(), 7, 8]).min(data.len()));

@@ -20,8 +20,6 @@ pub struct Content {
     pub dst: Ipv6Addr,
     /// Whether the router may take it.
     pub local: bool,
-    /// Whether the router may answer as a host.
-    pub answers: bool,
     pub hops: u8,
     /// Bytes.
     pub size: usize,
@@ -30,17 +28,16 @@ pub struct Content {
 }
 
 /// What is behind the headers. For the router itself nothing that a kernel module might handle.
-pub fn protocol(lot: &mut Lot, site: &Site, local: bool, answers: bool) -> u8 {
+pub fn protocol(lot: &mut Lot, site: &Site, local: bool) -> u8 {
     if lot.chance(15)
         && let Some(protocol) = lot.pick(&site.protocols).filter(|p| *p != proto::FRAGMENT)
-        && (answers || !local || protocol != proto::TCP)
     {
         return protocol;
     }
     match lot.below(100) {
         0..=24 => proto::UDP,
-        25..=41 if answers || !local => proto::TCP,
-        25..=71 => proto::ICMPV6,
+        25..=41 => proto::TCP,
+        42..=71 => proto::ICMPV6,
         72..=75 => proto::NONE,
         76..=80 => lot.one(&UNKNOWN),
         _ if local => lot.one(&[proto::UDP, proto::ICMPV6, 59, 253, 1, 2]),
@@ -99,7 +96,6 @@ fn transport(lot: &mut Lot, site: &Site, protocol: u8, bytes: &mut [u8]) {
 fn icmp(lot: &mut Lot, content: &Content, bytes: &mut [u8]) {
     let kinds: &[u8] = match content.local {
         // Nothing that teaches the router: see `frames`.
-        true if !content.answers => &[129, 1, 3, 4, 0, 100, 127, 138, 139, 144, 200, 255],
         true => &[128, 128, 128, 128, 129, 1, 3, 4, 0, 100, 127, 138, 139, 144, 200, 255],
         false => &[128, 128, 129, 1, 1, 2, 2, 3, 4, 0, 100, 127, 133, 134, 135, 136, 137, 138, 143, 200, 255],
     };

@@ -3,7 +3,7 @@
 
 use super::net::{neighbour, own};
 use super::{Lot, prefix};
-use crate::scenario::{GroupMember, Hop, Nexthop, Route, Scenario};
+use crate::scenario::{GroupMember, Hop, Link, Nexthop, Route, Scenario};
 use ipnet::Ipv6Net;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
@@ -83,6 +83,21 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario, pools: &Pools) {
         let kind = maker.lot.below(104);
         maker.route(s, dst, kind);
     }
+    apart(s);
+}
+
+/// Takes out routes for some sources whose prefix loses another route with a link. A kernel compares such a prefix with the
+/// destination of some longer one from then on, which depends on all that happened before. Linux: fib6_find_prefix.
+fn apart(s: &mut Scenario) {
+    let idle = |l: &&Link| l.up == Some(false) || l.carrier == Some(false);
+    let lost: Vec<String> = s.link.iter().filter(idle).map(|l| l.name.clone()).collect();
+    let goes = |r: &Route| {
+        let hops = r.nexthop.iter().map(|hop| &hop.dev).chain([&r.dev]);
+        // Of objects, too, and of groups of them, some may go.
+        r.nhid.is_some() || hops.flatten().any(|dev| lost.contains(dev))
+    };
+    let fragile: BTreeSet<String> = s.route.iter().filter(|r| goes(r)).map(|r| r.dst.clone()).collect();
+    s.route.retain(|r| lost.is_empty() || r.from.is_none() || !fragile.contains(&r.dst));
 }
 
 impl Maker<'_> {
@@ -106,8 +121,10 @@ impl Maker<'_> {
         .unwrap_or_else(|| self.pools.to(self.lot))
     }
 
+    /// A gateway, now and then one that did not answer.
     fn gateway(&mut self) -> Option<Hop> {
-        let (dev, via) = self.lot.pick(&self.gateways)?;
+        let failed = if self.lot.chance(8) { self.lot.pick(&self.failed) } else { None };
+        let (dev, via) = failed.or_else(|| self.lot.pick(&self.gateways))?;
         Some(Hop { via: Some(via), dev: Some(dev), ..Hop::default() })
     }
 

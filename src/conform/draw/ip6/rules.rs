@@ -59,6 +59,6 @@ fn rule(lot: &mut Lot, s: &Scenario, pools: &Pools) -> Rule {
 }
 
 fn ports(lot: &mut Lot) -> Option<Value> {
-    let text = lot.maybe(10, &["53", "80", "1024-2047", "1-65534", "65534"])?;
+    let text = lot.maybe(18, &["53", "80", "1024-2047", "1-65534", "65534"])?;
     Some(text.parse().map_or_else(|_| Value::Text(text.to_owned()), Value::Number))
 }

@@ -27,6 +27,8 @@ pub struct Site {
     pub targets: Vec<Ipv6Net>,
     /// Prefixes that lead back to a sender.
     pub origins: Vec<Ipv6Net>,
+    /// Its addresses on links that frames cannot enter by.
+    pub idle: Vec<Ipv6Addr>,
     /// Prefixes that are the router's own as a whole.
     pub local: Vec<Ipv6Net>,
     /// Lengths of packets at which something happens.
@@ -38,8 +40,10 @@ pub struct Site {
 
 impl Site {
     pub fn new(s: &Scenario) -> Site {
-        let ways = s.link.iter().zip(2..).filter(|(l, _)| l.up != Some(false) && l.carrier != Some(false));
-        let ways = ways.map(|(link, next)| way(s, link, next)).collect();
+        let (ways, idle): (Vec<_>, Vec<_>) =
+            s.link.iter().zip(2..).partition(|(l, _)| l.up != Some(false) && l.carrier != Some(false));
+        let ways = ways.into_iter().map(|(link, next)| way(s, link, next)).collect();
+        let idle = idle.into_iter().flat_map(|(link, next)| way(s, link, next).own).collect();
         let destinations = |gateways: bool| {
             let lead = move |r: &&crate::scenario::Route| {
                 !gateways || r.via.is_some() || !r.nexthop.is_empty() || r.nhid.is_some()
@@ -62,6 +66,7 @@ impl Site {
         let tos = s.rule.iter().filter_map(|r| r.to.as_deref());
         let mut site = Site {
             ways,
+            idle,
             targets: destinations(false).into_iter().chain(tos.filter_map(net)).collect(),
             origins: origins.chain(froms.filter_map(net)).collect(),
             local: local.clone(),
@@ -89,7 +94,7 @@ impl Site {
     /// Whether the router takes packets for this address, or may.
     pub fn is_local(&self, address: Ipv6Addr) -> bool {
         address.is_multicast()
-            || self.ways.iter().any(|w| w.own.contains(&address))
+            || self.ways.iter().map(|w| &w.own).chain([&self.idle]).any(|own| own.contains(&address))
             || self.local.iter().any(|net| net.contains(&address))
     }
 }

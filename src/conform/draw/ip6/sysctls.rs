@@ -1,15 +1,24 @@
 //! Sysctls: those that make two runs comparable, and any of those that the path reads. Called by `scenario`.
 //!
-//! Not drawn: segment routing (`seg6_enabled`, `rpl_seg_enabled`), which warren leaves to the kernel.
+//! Not drawn: see the module above.
 
 use super::{Lot, set};
 use crate::scenario::{Scenario, Value};
 
 /// Draws them.
-pub fn draw(lot: &mut Lot, s: &mut Scenario) {
+pub fn draw(lot: &mut Lot, s: &mut Scenario, slow: bool) {
     fixed(lot, s);
+    for (name, percent, values) in [
+        ("conf.all.forwarding", 10, &[0, 0, 0, 2][..]),
+        ("conf.all.accept_source_route", 10, &[1, -1]),
+        ("conf.all.use_optimistic", 5, &[1]),
+        ("conf.all.keep_addr_on_down", 10, &[1]),
+        ("conf.all.ignore_routes_with_linkdown", 15, &[1]),
+    ] {
+        maybe(lot, s, name, percent, values);
+    }
     for link in s.link.clone() {
-        device(lot, s, &link.name, link.mtu.unwrap_or(1500));
+        device(lot, s, &link.name, link.mtu.unwrap_or(1500), slow);
     }
     let policy = lot.below(4) as i64;
     set(s, "net.ipv6.fib_multipath_hash_policy", policy);
@@ -19,9 +28,9 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario) {
     }
     for (name, percent, values) in [
         ("max_hbh_opts_number", 25, &[0, 1, 2, 3, 16, -1, -2, -8][..]),
-        ("max_hbh_length", 10, &[8, 16, 24, 1000]),
+        ("max_hbh_length", 10, &[7, 8, 15, 16, 24, 1000]),
         ("max_dst_opts_number", 15, &[0, 1, 2, -1, -8]),
-        ("max_dst_opts_length", 10, &[8, 16, 1000]),
+        ("max_dst_opts_length", 10, &[7, 8, 15, 16, 1000]),
         ("icmp.echo_ignore_all", 5, &[1]),
         ("icmp.echo_ignore_multicast", 15, &[1]),
         ("icmp.echo_ignore_anycast", 15, &[1]),
@@ -29,20 +38,19 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario) {
         ("anycast_src_echo_reply", 25, &[1]),
         ("flowlabel_reflect", 20, &[1, 2, 4, 7]),
         ("fwmark_reflect", 10, &[1]),
-        ("conf.all.forwarding", 6, &[0, 0, 2]),
-        ("conf.all.accept_source_route", 10, &[1, -1]),
-        ("conf.all.use_optimistic", 5, &[1]),
-        ("conf.all.keep_addr_on_down", 10, &[1]),
-        ("conf.all.ignore_routes_with_linkdown", 15, &[1]),
     ] {
-        if let Some(value) = lot.maybe(percent, values) {
-            set(s, format!("net.ipv6.{name}"), value);
-        }
+        maybe(lot, s, name, percent, values);
+    }
+}
+
+fn maybe(lot: &mut Lot, s: &mut Scenario, name: &str, percent: usize, values: &[i64]) {
+    if let Some(value) = lot.maybe(percent, values) {
+        set(s, format!("net.ipv6.{name}"), value);
     }
 }
 
 /// What every box has.
-fn fixed(lot: &mut Lot, s: &mut Scenario) {
+pub fn fixed(lot: &mut Lot, s: &mut Scenario) {
     // No ICMPv6 error is limited. (A rate of zero would forbid redirects.)
     s.sysctl.insert("net.ipv6.icmp.ratemask".to_owned(), Value::Text(String::new()));
     // The kernel's own labels and multipath seed are secret.
@@ -50,9 +58,10 @@ fn fixed(lot: &mut Lot, s: &mut Scenario) {
     set(s, "net.ipv4.fib_multipath_hash_seed", 1 + lot.below(0xffff_fffe) as i64);
 }
 
-fn device(lot: &mut Lot, s: &mut Scenario, dev: &str, mtu: u32) {
-    // Next hops that do not answer fail soon, and as many packets as there are may wait for that.
-    for (name, value) in [("mcast_solicit", 1), ("retrans_time_ms", 100), ("unres_qlen_bytes", 4 << 20)] {
+fn device(lot: &mut Lot, s: &mut Scenario, dev: &str, mtu: u32, slow: bool) {
+    // As many packets as there are may wait for next hops that do not answer.
+    let again = if slow { 100 } else { 2000 };
+    for (name, value) in [("mcast_solicit", 1), ("retrans_time_ms", again), ("unres_qlen_bytes", 4 << 20)] {
         set(s, format!("net.ipv6.neigh.{dev}.{name}"), value);
     }
     let mtus: Vec<i64> =
@@ -60,9 +69,12 @@ fn device(lot: &mut Lot, s: &mut Scenario, dev: &str, mtu: u32) {
     if lot.chance(15) {
         set(s, format!("net.ipv6.conf.{dev}.mtu"), lot.one(&mtus));
     }
+    // Where the box as a whole does not forward, most links are made to.
+    let forced =
+        if s.sysctl.get("net.ipv6.conf.all.forwarding") == Some(&Value::Number(0)) { 75 } else { 12 };
     for (name, percent, values) in [
         ("forwarding", 10, &[0][..]),
-        ("force_forwarding", 12, &[1]),
+        ("force_forwarding", forced, &[1]),
         ("proxy_ndp", 15, &[1]),
         ("ignore_routes_with_linkdown", 15, &[1]),
         ("hop_limit", 15, &[1, 2, 63, 255]),
@@ -76,8 +88,6 @@ fn device(lot: &mut Lot, s: &mut Scenario, dev: &str, mtu: u32) {
         ("use_optimistic", 5, &[1]),
         ("disable_policy", 5, &[1]),
     ] {
-        if let Some(value) = lot.maybe(percent, values) {
-            set(s, format!("net.ipv6.conf.{dev}.{name}"), value);
-        }
+        maybe(lot, s, &format!("conf.{dev}.{name}"), percent, values);
     }
 }

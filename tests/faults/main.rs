@@ -1,0 +1,166 @@
+//! Seeded faults: is conform able to see a rule broken? Each fault of the lists beside this file changes one place of
+//! the path, as a careless hand would; a run of conform must then differ.
+//!
+//! Every test run checks that each fault still finds its place, once. To build and try them all takes about a minute
+//! for each, so that waits for `WARREN_FAULTS=ip6` (or `ip4`); `WARREN_FAULTS_ONLY=R5` tries those of one rule.
+#![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
+
+use serde::Deserialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// Frames that a fault has to be found with.
+const FRAMES: usize = 20_000;
+/// At least so many of a hundred faults must be found.
+const FOUND_MIN: usize = 95;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    place: Vec<Place>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    file: String,
+    faults: Vec<Fault>,
+}
+
+/// One fault: the text `old`, which occurs once in the file, becomes `new`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fault {
+    /// The rule that it breaks, as the family's table in `docs/` names it.
+    rule: String,
+    old: String,
+    new: String,
+    /// Why conform cannot see it.
+    #[serde(default)]
+    survives: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The faults of a family, each with its file.
+fn faults(family: &str) -> Vec<(String, Fault)> {
+    let path = root().join("tests/faults").join(family).with_extension("toml");
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let list: List = toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    list.place.into_iter().flat_map(|p| p.faults.into_iter().map(move |f| (p.file.clone(), f))).collect()
+}
+
+impl Fault {
+    /// The file's text with the fault in it.
+    fn apply(&self, text: &str) -> Result<String, String> {
+        match text.matches(&self.old).count() {
+            1 if self.old != self.new => Ok(text.replacen(&self.old, &self.new, 1)),
+            1 => Err("changes nothing".to_owned()),
+            n => Err(format!("occurs {n} times: {:?}", self.old)),
+        }
+    }
+}
+
+#[test]
+fn every_fault_finds_its_place() {
+    let mut wrong = Vec::new();
+    for family in ["ip6"] {
+        let faults = faults(family);
+        assert!(faults.len() >= 100, "{family}: {} faults", faults.len());
+        for (file, fault) in &faults {
+            let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+            wrong.extend(fault.apply(&text).err().map(|why| format!("{} in {file} {why}", fault.rule)));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A copy of the source, to be broken, with a build directory of its own.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn make() -> Copy {
+        let place = root().join("target/faults");
+        for name in ["src", "fib", "bench", "Cargo.toml", "Cargo.lock"] {
+            let (from, to) = (root().join(name), place.join(name));
+            let _ = fs::remove_dir_all(&to);
+            fs::create_dir_all(&place).unwrap();
+            assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+        }
+        Copy(place)
+    }
+
+    fn build(&self) -> Result<(), String> {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--locked", "--bin", "warren"]).current_dir(&self.0);
+        let output = cargo.env("CARGO_TARGET_DIR", self.0.join("target")).output().unwrap();
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
+    /// Whether conform sees a difference, and how it ends.
+    fn differs(&self, family: &str) -> (bool, String) {
+        let frames = FRAMES.to_string();
+        let family = family.trim_start_matches("ip");
+        let mut conform = Command::new(self.0.join("target/debug/warren"));
+        conform.args(["conform", "--family", family, "--generate", &frames, "--seed", "1", "--as-drawn"]);
+        let output = conform.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        // A panic is a fault found as well; anything else that ends a run early is not.
+        (said.contains("boxes differ") || said.contains("panicked"), said)
+    }
+
+    fn try_one(&self, file: &str, fault: &Fault, family: &str) -> (bool, String) {
+        let path = self.0.join(file);
+        let whole = fs::read_to_string(&path).unwrap();
+        fs::write(&path, fault.apply(&whole).unwrap()).unwrap();
+        let built = self.build();
+        let tried = match &built {
+            Ok(()) => self.differs(family),
+            Err(why) => (false, format!("does not build: {why}")),
+        };
+        fs::write(&path, whole).unwrap();
+        assert!(built.is_ok(), "{} in {file}: {}", fault.rule, tried.1);
+        tried
+    }
+}
+
+#[test]
+fn conform_finds_them() {
+    let Ok(family) = std::env::var("WARREN_FAULTS") else {
+        println!("left out, takes hours: set WARREN_FAULTS=ip6");
+        return;
+    };
+    let only = std::env::var("WARREN_FAULTS_ONLY").unwrap_or_default();
+    let copy = Copy::make();
+    copy.build().unwrap();
+    let (differs, said) = copy.differs(&family);
+    assert!(!differs && said.is_empty(), "it differs without any fault: {said}");
+    let faults = faults(&family);
+    let chosen: Vec<_> = faults.iter().filter(|(_, f)| only.is_empty() || f.rule == only).collect();
+    let (mut found, mut unexplained, mut stale) = (0, Vec::new(), Vec::new());
+    for (number, (file, fault)) in chosen.iter().enumerate() {
+        let start = Instant::now();
+        let (differs, said) = copy.try_one(file, fault, &family);
+        let name = format!("{} {:?} -> {:?}", fault.rule, fault.old, fault.new);
+        let verdict = if differs { "found" } else { "SURVIVES" };
+        println!("{}/{} {verdict} in {:.0?}: {name} {said}", number + 1, chosen.len(), start.elapsed());
+        found += usize::from(differs);
+        match (differs, fault.survives.is_empty()) {
+            (false, true) => unexplained.push(name),
+            (true, false) => stale.push(name),
+            _ => {}
+        }
+    }
+    println!("{found} of {} found", chosen.len());
+    assert!(unexplained.is_empty(), "survive without a reason: {unexplained:#?}");
+    assert!(stale.is_empty(), "are found after all: {stale:#?}");
+    assert!(!only.is_empty() || found * 100 >= chosen.len() * FOUND_MIN, "{found} of {}", chosen.len());
+}

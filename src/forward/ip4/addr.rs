@@ -6,7 +6,7 @@ use crate::iface::{Iface, SCOPE_HOST, SCOPE_LINK};
 use crate::sysctl::combine;
 use crate::wire::ip4::Ip4Hdr;
 use std::net::{IpAddr, Ipv4Addr};
-use warren_fib::{GroupKind, Member, RouteType, RuleKey};
+use warren_fib::{Member, RouteType, RuleKey};
 
 /// `INADDR_DUMMY`, the address of last resort (RFC 7600 4.8).
 pub const DUMMY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
@@ -38,12 +38,11 @@ pub fn of_route(env: Env<'_>, route: &Route<'_>) -> Option<Ipv4Addr> {
     }
     let member = route.member?;
     let scope = route.path.map_or(0, |p| p.scope);
-    of_member(env, route.group.map_or(&GroupKind::Plain, |g| &g.kind), member, scope)
+    of_member(env, route.group.is_some_and(|g| g.object), member, scope)
 }
 
-/// The source that suits a next hop; `scope` is that of its route. Linux: fib_info_update_nhc_saddr.
-pub fn of_member(env: Env<'_>, kind: &GroupKind, member: &Member, scope: u8) -> Option<Ipv4Addr> {
-    let object = *kind != GroupKind::Plain;
+/// The source that suits a next hop, of an object or of a route itself; `scope` is the route's. Linux: fib_info_update_nhc_saddr.
+pub fn of_member(env: Env<'_>, object: bool, member: &Member, scope: u8) -> Option<Ipv4Addr> {
     let (near, scope) = match member.via {
         // An object chose its source when it was made, a step wider than its own scope. Linux: nh_create_ipv4.
         None => (None, if object { SCOPE_LINK } else { scope }),

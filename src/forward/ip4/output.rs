@@ -4,12 +4,13 @@ use super::super::ctx::{Ctx, neighbour};
 use super::super::decision::{Edit, Verdict};
 use super::super::observe::{Observer, Rule};
 use super::options::Options;
-use super::route::{Kind, Route};
+use super::route::{self, Kind, Route};
 use super::{Packet, addr};
 use crate::drop::DropReason as D;
 use crate::stats::Mib;
 use crate::wire::eth;
 use std::net::Ipv4Addr;
+use warren_fib::RouteType;
 
 /// A forwarded packet leaves, in pieces if `fragment` gives an MTU that it exceeds. Linux: ip_finish_output.
 pub fn output<'a, O: Observer>(
@@ -41,7 +42,9 @@ pub fn output<'a, O: Observer>(
         Rule::new("next hop", "1812 5.2.4.2", "ip_finish_output2"),
         format_args!("{next} on {}", oif.name),
     );
-    let way = neighbour(cx.env, oif, next, broadcast.then_some(eth::BROADCAST));
+    // A route for one TOS only does not make the address a broadcast to the link layer. Linux: arp_constructor.
+    let to_all = broadcast && route::type_of(cx.env, dst) == RouteType::Broadcast;
+    let way = neighbour(cx.env, oif, next, to_all.then_some(eth::BROADCAST));
     if fragment.is_none() {
         cx.count_out(Mib::IpOutTransmits, 1);
         cx.count_out(Mib::IpExtOutOctets, packet.bytes.len());

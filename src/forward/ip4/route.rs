@@ -344,7 +344,7 @@ fn table<'a>(
             let usable = |m: &&Member| m.upper >= 0 && (key.oif == 0 || key.oif == m.oif);
             let Some(member) = group.members.iter().find(usable) else {
                 // Behind an object that is of no use the kernel looks at no other route of prefixes that begin alike.
-                if group.kind == GroupKind::Plain {
+                if !group.object {
                     continue;
                 }
                 passed = Some(network);
@@ -382,7 +382,7 @@ pub fn output<'a>(
     if let Some(group) = route.group.filter(|g| g.members.len() > 1) {
         let scope = route.path.map_or(0, |p| p.scope);
         let hash = multipath::hash4(env.state, packet);
-        let chosen = match bound.filter(|_| group.kind == GroupKind::Plain) {
+        let chosen = match bound.filter(|_| !group.object) {
             Some(src) => speaking_as(env, group, hash, src, scope),
             None => group.select(hash, |m| good(env, &group.kind, m)),
         };
@@ -405,7 +405,7 @@ pub fn output<'a>(
 fn speaking_as(env: Env<'_>, group: &Group, hash: u32, src: Ipv4Addr, scope: u8) -> Option<usize> {
     let usable = |m: &Member| m.upper >= 0 && good(env, &group.kind, m);
     let score = |m: &Member| {
-        2 * u8::from(addr::of_member(env, &group.kind, m, scope) == Some(src))
+        2 * u8::from(addr::of_member(env, group.object, m, scope) == Some(src))
             + u8::from(i64::from(hash) <= i64::from(m.upper))
     };
     let all = group.members.iter().enumerate().filter(|(_, m)| usable(m)).map(|(i, m)| (i, score(m)));

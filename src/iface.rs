@@ -18,6 +18,8 @@ pub enum LinkKind {
 
 /// Scope of an IPv4 address (`RT_SCOPE_*`): smaller reaches farther.
 pub const SCOPE_LINK: u8 = 253;
+/// `RT_SCOPE_HOST`
+pub const SCOPE_HOST: u8 = 254;
 
 /// An IPv4 address of an interface, in the kernel's list order (primary before its secondaries).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

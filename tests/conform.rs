@@ -1,6 +1,6 @@
 //! `warren conform` as a user runs it: drawn routers and frames through this kernel and through warren. Needs root.
 //!
-//! `WARREN_CONFORM_SEED` and `WARREN_CONFORM_FRAMES` choose another or a longer run of the IPv6 grammar,
+//! `WARREN_CONFORM_SEED` and `WARREN_CONFORM_FRAMES` choose other or longer runs of both grammars,
 //! `WARREN_CONFORM_FLOWS` how many flows each multipath policy is asked for. A run of a million frames must also meet each
 //! rule of `docs/ipv6.md` often enough; a shorter one prints those that it does not.
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
@@ -41,27 +41,30 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
 }
 
-#[test]
-fn ip6_of_many_routers() {
+/// A run of one family's grammar; `rules` must have been applied, and more than `most` in all.
+#[track_caller]
+fn many_routers(family: u8, rules: &[&str], most: usize) {
     let (seed, frames) = (setting("WARREN_CONFORM_SEED", 1), setting("WARREN_CONFORM_FRAMES", 20_000));
     println!("seed {seed}, {frames} frames");
-    let found = agree(&format!("--generate {frames} --seed {seed} --family 6 --json"));
+    let found = agree(&format!("--generate {frames} --seed {seed} --family {family} --json"));
     assert_eq!((&found["frames"], &found["seed"]), (&frames.into(), &seed.into()));
     for (mask, count) in found["masked"].as_object().unwrap() {
-        assert!(count.as_u64().unwrap() * 50 <= frames, "{mask} hides {count} of {frames} frames");
+        // Two bytes of every ICMPv4 message of a kernel's own are random.
+        let most = if mask == "identification" { frames / 5 } else { frames / 50 };
+        assert!(count.as_u64().unwrap() <= most, "{mask} hides {count} of {frames} frames");
     }
     let refused = found["refused"].as_array().unwrap().len() as u64;
     assert!(refused * 20 <= found["boxes"].as_u64().unwrap(), "{}", found["refused"]);
-    let rules = found["rules_hit"].as_object().unwrap();
-    for rule in
-        ["route: unicast", "route: none", "redirect", "ICMPv6 3/0", "next hop: bucket of a resilient group"]
-    {
-        assert!(rules.contains_key(rule), "{rule}: {rules:?}");
+    let hit = found["rules_hit"].as_object().unwrap();
+    for rule in rules {
+        assert!(hit.contains_key(*rule), "{rule}: {hit:?}");
     }
-    assert!(rules.len() > 80, "{}: {rules:?}", rules.len());
-    let seldom: Vec<String> = seldom("ipv6", rules, frames);
-    println!("met less than {OFTEN} times in a million frames:\n{}", seldom.join("\n"));
-    assert!(frames < LONG || seldom.is_empty(), "{} rules are not met often enough", seldom.len());
+    assert!(hit.len() > most, "{}: {hit:?}", hit.len());
+    if family == 6 {
+        let seldom: Vec<String> = seldom("ipv6", hit, frames);
+        println!("met less than {OFTEN} times in a million frames:\n{}", seldom.join("\n"));
+        assert!(frames < LONG || seldom.is_empty(), "{} rules are not met often enough", seldom.len());
+    }
 }
 
 /// A run of so many frames meets every rule so often in a million, but for those that the page calls rare.
@@ -112,10 +115,15 @@ fn every_flow_takes_the_kernels_next_hop() {
 }
 
 #[test]
-fn ip4_frames() {
-    let found = agree("--generate 4000 --seed 11 --family 4 --json");
-    assert!(found["compared"].as_u64().unwrap() > 1600, "{found}");
-    assert!(found["rules_hit"].as_object().unwrap().len() > 25, "{found}");
+fn ip6_of_many_routers() {
+    let bucket = "next hop: bucket of a resilient group";
+    many_routers(6, &["route: unicast", "route: none", "redirect", "ICMPv6 3/0", bucket], 80);
+}
+
+#[test]
+fn ip4_of_many_routers() {
+    let cut = "packet cut into fragments";
+    many_routers(4, &["route: unicast", "route: none", "redirect", "ICMP 11/0", cut, "V4ReversePath"], 90);
 }
 
 #[test]

@@ -65,6 +65,8 @@ pub struct Group {
     pub members: Box<[Member]>,
     /// No member can be used: a lookup that ends here goes on with the next path or the next shorter prefix.
     pub dead: bool,
+    /// It is a nexthop object, of one hop or several, and not the hops of a route.
+    pub object: bool,
 }
 
 impl Group {
@@ -159,7 +161,7 @@ mod tests {
     fn group(kind: GroupKind, weights: &[u16], excluded: &[u32]) -> Group {
         let mut members = members(weights);
         set_bounds(&mut members, |member| !excluded.contains(&member.oif));
-        Group { kind, members, dead: false }
+        Group { kind, members, dead: false, object: false }
     }
 
     fn bounds(weights: &[u16], excluded: &[u32]) -> Vec<i32> {

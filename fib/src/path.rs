@@ -99,7 +99,7 @@ pub struct PathSet<A> {
     /// The choices, best first.
     pub paths: Box<[Path<A>]>,
     /// Nothing to score: exactly one path, unicast, for every tos and source, that never expires, has next hops, no MTU
-    /// metric and no tunnel. The fast path takes only these. It says nothing on the state of the next hops.
+    /// metric or lock and no tunnel. The fast path takes only these. It says nothing on the state of the next hops.
     pub plain: bool,
 }
 
@@ -113,6 +113,7 @@ impl<A: Ip> PathSet<A> {
                     && only.src.is_default()
                     && only.expires == u64::MAX
                     && only.mtu == 0
+                    && !only.mtu_lock
                     && !only.encap
                     && only.group.is_some()
             }
@@ -159,6 +160,7 @@ mod tests {
             Path { src: source, ..simple() },
             Path { expires: 1, ..simple() },
             Path { mtu: 1400, ..simple() },
+            Path { mtu_lock: true, ..simple() },
             Path { encap: true, ..simple() },
             Path { group: None, ..simple() },
         ] {

@@ -7,11 +7,12 @@ use super::mib::Values;
 use super::{Frame, Outcome};
 use crate::scenario::Scenario;
 use crate::wire::eth::{ETHERTYPE_IPV4, EthHdr};
-use crate::wire::icmp::{IcmpHdr, v4};
+use crate::wire::icmp::{self, IcmpHdr, v4};
 use crate::wire::ip4::{self, Ip4Hdr, opt};
 use crate::wire::ip6::{self, FragHdr, Ip6Hdr};
 use crate::wire::l4::TcpHdr;
 use crate::wire::{csum, proto};
+use ipnet::{IpNet, Ipv4Net};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,9 +20,12 @@ use zerocopy::FromBytes;
 
 /// All that is not compared: its name, and why.
 pub const MASKS: [(&str, &str); 4] = [
-    ("identification", "and header checksum of ICMP messages that the router makes: the kernel's are random"),
+    ("identification", "of ICMP messages that the router makes: the kernel's are random"),
     ("tcp checksum", "of resets over IPv6, which the kernel leaves to the network card: completed first"),
-    ("timestamp", "in IPv4 options, and the checksums over it: the kernel's clock is not the capture's"),
+    (
+        "timestamp",
+        "in IPv4 options, and the checksum of a quoted header: the kernel's clock is not the capture's",
+    ),
     ("fragment identification", "of IPv6 packets that the router makes and cuts: the kernel's are random"),
 ];
 
@@ -133,6 +137,16 @@ pub fn compare(scenario: &Scenario, expected: &Outcome, actual: &Outcome) -> Dif
     found
 }
 
+/// Puts frames into an order that says nothing of when they left, nor of what is not compared.
+pub fn sort(scenario: &Scenario, frames: &mut [Frame]) {
+    let own = own_addresses(scenario);
+    frames.sort_by_cached_key(|frame| {
+        let mut bytes = frame.bytes.clone();
+        mask(&mut bytes, &own);
+        (frame.link.clone(), bytes)
+    });
+}
+
 fn of_link<'o>(outcome: &'o Outcome, link: &'o str) -> impl Iterator<Item = &'o [u8]> {
     outcome.frames.iter().filter(move |f: &&Frame| f.link == link).map(|f| f.bytes.as_slice())
 }
@@ -149,13 +163,20 @@ fn count(place: &str, expected: &Values, actual: &Values) -> Vec<Counted> {
     names.iter().map(pair).filter(|c| c.expected != c.actual).collect()
 }
 
-/// The router's addresses, of IPv6 without those of one link only.
-fn own_addresses(scenario: &Scenario) -> Vec<IpAddr> {
-    scenario.address.iter().map(|address| address.prefix.addr()).chain([DUMMY.into()]).collect()
+/// What the router may speak from: its addresses, prefixes that are its own as a whole, loopback.
+fn own_addresses(scenario: &Scenario) -> Vec<IpNet> {
+    let of = |address: &crate::scenario::Address| match address.prefix {
+        IpNet::V4(net) if address.dev == "lo" => IpNet::V4(net),
+        net => net.addr().into(),
+    };
+    let local = scenario.route.iter().filter(|r| r.kind.as_deref() == Some("local"));
+    let local = local.filter_map(|r| r.dst.parse().ok());
+    let always = [IpAddr::V4(DUMMY).into(), IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8))];
+    scenario.address.iter().map(of).chain(local).chain(always).collect()
 }
 
 /// Sets what is not compared to zero; the names of the masks that did.
-fn mask(frame: &mut [u8], own: &[IpAddr]) -> Vec<&'static str> {
+fn mask(frame: &mut [u8], own: &[IpNet]) -> Vec<&'static str> {
     let [(identification, _), (checksum, _), (timestamp, _), (fragment, _)] = MASKS;
     let mut names = Vec::new();
     if complete(frame) {
@@ -168,22 +189,32 @@ fn mask(frame: &mut [u8], own: &[IpAddr]) -> Vec<&'static str> {
     let is_ip4 = EthHdr::ref_from_prefix(frame).is_ok_and(|(e, _)| e.ethertype.get() == ETHERTYPE_IPV4);
     let Some(packet) = frame.get_mut(EthHdr::LEN..).filter(|_| is_ip4) else { return names };
     let Ok((hdr, _)) = Ip4Hdr::read_from_prefix(packet) else { return names };
+    let at = hdr.ihl();
+    // A checksum that is right is made right again, so that only a wrong one differs.
+    let sums = |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| csum::checksum(bytes) == 0);
+    let right = sums(packet.get(..at));
     if times(packet) {
-        blank(packet, CHECKSUM..CHECKSUM + 2);
         names.push(timestamp);
     }
-    if hdr.proto != proto::ICMP || hdr.frag_offset() != 0 {
-        return names;
-    }
-    if own.contains(&hdr.src().into()) {
+    if hdr.proto == proto::ICMP && own.iter().any(|net| net.contains(&IpAddr::V4(hdr.src()))) {
         blank(packet, ID..ID + 2);
-        blank(packet, CHECKSUM..CHECKSUM + 2);
         names.push(identification);
     }
-    let at = hdr.ihl();
-    let error = packet.get(at).is_some_and(|&kind| v4::is_error(kind));
-    if error && packet.get_mut(at + IcmpHdr::LEN..).is_some_and(times) {
-        blank(packet, at + 2..at + 4);
+    if let Ok((h, rest)) = Ip4Hdr::mut_from_prefix(packet)
+        && right
+        && !names.is_empty()
+    {
+        h.set_checksum(rest.get(..at.saturating_sub(Ip4Hdr::LEN)).unwrap_or_default());
+    }
+    let message = packet.get_mut(at..).filter(|_| hdr.proto == proto::ICMP && hdr.frag_offset() == 0);
+    let Some(message) = message.filter(|m| m.first().is_some_and(|&kind| v4::is_error(kind))) else {
+        return names;
+    };
+    let right = sums(Some(&*message));
+    if message.get_mut(IcmpHdr::LEN..).is_some_and(times) {
+        // What is quoted had its checksum made over the times, or was changed behind it.
+        blank(message, IcmpHdr::LEN + CHECKSUM..IcmpHdr::LEN + CHECKSUM + 2);
+        let _ = right && icmp::set_csum4(message); // false only without room for a header
         names.push(timestamp);
     }
     names
@@ -191,11 +222,12 @@ fn mask(frame: &mut [u8], own: &[IpAddr]) -> Vec<&'static str> {
 
 /// Whether a frame is a piece of an IPv6 packet that the router made: one from its address, or from one that no router
 /// sends on.
-fn own_fragment(frame: &[u8], own: &[IpAddr]) -> bool {
+fn own_fragment(frame: &[u8], own: &[IpNet]) -> bool {
     let Some((hdr, rest)) = frame.get(EthHdr::LEN..).and_then(|p| Ip6Hdr::ref_from_prefix(p).ok()) else {
         return false;
     };
-    let ours = own.contains(&hdr.src().into()) || ip6::is_link_local(hdr.src());
+    let src = IpAddr::V6(hdr.src());
+    let ours = own.iter().any(|net| net.contains(&src)) || ip6::is_link_local(hdr.src());
     let whole = FragHdr::ref_from_prefix(rest).is_ok();
     hdr.version() == 6 && hdr.next_header == proto::FRAGMENT && ours && whole
 }
@@ -221,20 +253,24 @@ fn complete(frame: &mut [u8]) -> bool {
 }
 
 fn blank(bytes: &mut [u8], range: std::ops::Range<usize>) {
-    if let Some(place) = bytes.get_mut(range) {
-        place.fill(0);
-    }
+    bytes.iter_mut().skip(range.start).take(range.len()).for_each(|byte| *byte = 0);
 }
 
 /// Blanks the times in the timestamp options of an IPv4 packet; whether there were any.
 fn times(packet: &mut [u8]) -> bool {
     let slots = |option: ip4::Ip4Option<'_>| {
-        // With addresses (flags 1 and 3) each time stands behind one.
+        // With addresses (flags 1 and 3) each time stands behind one. The last, and in a repetition the one before it, end
+        // where the pointer says, from 1.
         let step = if option.bytes.get(3).is_some_and(|f| f & 15 == 0) { 4 } else { 8 };
-        let (start, end) = (option.offset + 4, option.offset + option.bytes.len());
-        (start + step - 4..end).step_by(step).collect::<Vec<_>>()
+        let last = option.bytes.get(2).map_or(0, |pointer| usize::from(*pointer)).saturating_sub(5);
+        let within = |at: &usize| (4..option.bytes.len().saturating_sub(3)).contains(at);
+        let places = [last, last.saturating_sub(step)].into_iter().filter(within);
+        places.map(|at| option.offset + at).collect::<Vec<_>>()
     };
-    let found: Vec<usize> = ip4::options(packet)
+    // A quote may end within the header.
+    let mut whole = packet.to_vec();
+    whole.resize(packet.len().max(60), 0);
+    let found: Vec<usize> = ip4::options(&whole)
         .filter_map(Result::ok)
         .filter(|option| option.kind == opt::TS)
         .flat_map(slots)
@@ -352,7 +388,7 @@ mod tests {
             bytes.extend([proto::ICMPV6, 0, 0, 1].into_iter().chain(id.to_be_bytes()));
             bytes
         };
-        let own = ["2001:db8::fe".parse().unwrap()];
+        let own = ["2001:db8::fe/128".parse().unwrap()];
         for (src, names) in [("2001:db8::fe", 1), ("fe80::1", 1), ("2001:db8::fd", 0)] {
             let (mut one, mut other) = (piece(src, 1), piece(src, 2));
             assert_eq!((mask(&mut one, &own).len(), mask(&mut other, &own).len()), (names, names), "{src}");

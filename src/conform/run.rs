@@ -2,10 +2,11 @@
 //!
 //! Invariant: a box of a run can be played again from the seed and its number. Called by `warren conform`.
 
+use super::compare::{self, compare};
 use super::draw::{self, Drawn};
 use super::mib::Values;
 use super::shrink::shrink;
-use super::{ConformError, Differences, Frame, KernelBox, Outcome, Result, compare, userspace};
+use super::{ConformError, Differences, Frame, KernelBox, Outcome, Result, userspace};
 use crate::control::netlink::Family;
 use crate::scenario::Scenario;
 use std::collections::BTreeMap;
@@ -180,7 +181,7 @@ impl Plan<'_> {
         if slow {
             let unordered = played.expected.frames.clone();
             for outcome in [&mut played.expected, &mut played.actual].into_iter().chain(&mut full) {
-                outcome.frames.sort_by(|a, b| (&a.link, &a.bytes).cmp(&(&b.link, &b.bytes)));
+                compare::sort(scenario, &mut outcome.frames);
             }
             let moved = unordered.iter().zip(&played.expected.frames).filter(|(a, b)| a != b).count();
             played.masked.insert(ORDER, moved);

@@ -2,7 +2,7 @@
 //!
 //! `Env` is borrowed for a batch; `Ctx` lives for one packet. Nothing here reads a clock, locks or allocates.
 
-use super::decision::{Count, Decision, Edit, Egress, MAX_COUNTS, Reply, ReplyKind, Verdict, Wait};
+use super::decision::{Count, Decision, Edit, Egress, MAX_COUNTS, Reply, ReplyKind, Target, Verdict, Wait};
 use super::ip4::echo::Echo;
 use super::observe::{Observer, Rule, Step};
 use crate::drop::DropReason;
@@ -44,6 +44,8 @@ pub struct Ctx<'a, 'o, O> {
     pub header: Option<ArrayVec<u8, 60>>,
     /// The IPv4 options that errors repeat; `None` if none can be sent because of them.
     pub echo: Option<Echo>,
+    /// Whom an IPv4 packet is for by its route.
+    pub target: Target,
     replies: ArrayVec<Reply, 2>,
     counts: ArrayVec<Count, MAX_COUNTS>,
     observer: &'o mut O,
@@ -59,6 +61,7 @@ impl<'a, 'o, O: Observer> Ctx<'a, 'o, O> {
             len,
             header: None,
             echo: Some(Echo::default()),
+            target: Target::Other,
             replies: ArrayVec::new(),
             counts: ArrayVec::new(),
             observer,
@@ -130,6 +133,7 @@ impl<'a, 'o, O: Observer> Ctx<'a, 'o, O> {
             len: self.len,
             header: self.header,
             echo: self.echo,
+            target: self.target,
         };
         self.observer.decided(&decision);
         decision

@@ -153,6 +153,20 @@ pub struct Decision<'a> {
     pub header: Option<ArrayVec<u8, 60>>,
     /// The IPv4 options that errors repeat; `None` if none can be sent because of them.
     pub echo: Option<Echo>,
+    /// Whom an IPv4 packet was for by its route, when it was last known.
+    pub target: Target,
+}
+
+/// Whom a packet is for, as errors about it ask. Linux: RTCF_LOCAL, RTCF_BROADCAST, RTCF_MULTICAST.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Target {
+    /// Somebody else.
+    #[default]
+    Other,
+    /// This host alone, which then speaks from the address spoken to.
+    Us,
+    /// A group or all hosts of a link: no error is sent.
+    Group,
 }
 
 impl<'a> Decision<'a> {
@@ -166,6 +180,7 @@ impl<'a> Decision<'a> {
             len: 0,
             header: None,
             echo: Some(Echo::default()),
+            target: Target::Other,
         }
     }
 }

@@ -84,7 +84,8 @@ fn v4<'a>(env: Env<'a>, iif: &'a Iface, bytes: &[u8], meta: &Meta) -> Option<Fas
     let quiet = iif.conf4.forwarding != 0
         && iif.conf4.rp_filter.max(all.rp_filter) == 0
         && iif.kind == LinkKind::Ethernet
-        && !env.state.rules4.custom();
+        && !env.state.rules4.custom()
+        && !env.state.custom_local4;
     let header = bytes.get(..Ip4Hdr::LEN)?;
     let plain = hdr.ver_ihl == 0x45 && hdr.ttl > 1 && csum::checksum(header) == 0;
     if !(quiet && plain && ordinary4(src) && ordinary4(dst)) || env.state.own4.contains(&src) {

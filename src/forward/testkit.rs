@@ -9,7 +9,7 @@ use super::{Forwarder, Scope, decide};
 use crate::drop::DropReason;
 use crate::frame::{Frame, Meta};
 use crate::iface::{Addr4, Addr6, LinkKind};
-use crate::state::{LinkInfo, Shared, State, Writer};
+use crate::state::{LinkInfo, PROTO_KERNEL, Shared, State, Writer};
 use crate::stats::Counts;
 use crate::wire::eth::EthHdr;
 use crate::wire::ip4::Ip4Hdr;
@@ -95,6 +95,7 @@ impl Bench {
             w.insert6(Route::new(p("fe80::/64"), Hops::one(index, None)), Place::Append).unwrap();
             let mut own = Route::new(Prefix::host(a4), Hops::one(index, None));
             (own.kind, own.table, own.scope) = (RouteType::Local, TABLE_LOCAL, 254);
+            own.protocol = PROTO_KERNEL;
             w.insert4(own, Place::New).unwrap();
             let mut connected = Route::new(p(&format!("10.0.{net}.0/24")), Hops::one(index, None));
             (connected.scope, connected.prefsrc) = (253, Some(a4));

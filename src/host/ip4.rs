@@ -5,16 +5,17 @@ use super::send::{Head4, route4, send4};
 use super::transport::{self, Malformed, TCP_LEN};
 use crate::drop::DropReason as D;
 use crate::forward::act::{Act, Quote};
-use crate::forward::decision::{Decision, ReplyKind, Verdict};
-use crate::forward::ip4::{addr, icmp};
+use crate::forward::decision::{Decision, ReplyKind, Target, Verdict};
+use crate::forward::ip4::{addr, icmp, route};
 use crate::forward::observe::{Observer, Rule};
 use crate::frame::PktType;
+use crate::iface::Iface;
 use crate::stats::Mib;
 use crate::wire::icmp::{IcmpHdr, set_csum4, v4};
 use crate::wire::ip4::Ip4Hdr;
-use crate::wire::{csum, proto};
+use crate::wire::{csum, l4, proto};
 use std::net::Ipv4Addr;
-use warren_fib::{RouteType, TABLE_LOCAL};
+use warren_fib::{RouteType, RuleKey};
 use zerocopy::FromBytes;
 
 const ECHOED: Rule = Rule::new("ICMP echo reply", "1122 3.2.2.6", "icmp_reply");
@@ -34,7 +35,7 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) {
     let Ok((hdr, _)) = Ip4Hdr::ref_from_prefix(local.bytes) else { return };
     let Some(bytes) = local.bytes.get(..usize::from(hdr.total_len.get())) else { return };
     let Some(data) = bytes.get(hdr.ihl()..) else { return };
-    let group = is_group(act, hdr.dst());
+    let group = is_group(act, local.iif, hdr);
     let packet = Packet { local: Local { bytes, ..*local }, hdr, data, group };
     let done = if hdr.is_fragment() { Err(D::V4HostFragment) } else { protocol(act, &packet) };
     if !matches!(done, Err(D::V4HostFragment | D::V4UnknownProtocol)) {
@@ -59,12 +60,14 @@ fn protocol<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> R
     }
 }
 
-/// Whether the route to `dst` is one for groups or broadcasts.
-fn is_group<O>(act: &Act<'_, '_, O>, dst: Ipv4Addr) -> bool {
-    let table = act.env.view.table::<Ipv4Addr>(TABLE_LOCAL);
-    let kind =
-        table.and_then(|t| t.lookup(dst).next()).and_then(|(_, set)| set.paths.first()).map(|p| p.kind);
-    dst.is_multicast() || dst.is_broadcast() || kind == Some(RouteType::Broadcast)
+/// Whether the route of a packet is one for groups or broadcasts.
+fn is_group<O>(act: &Act<'_, '_, O>, iif: &Iface, hdr: &Ip4Hdr) -> bool {
+    let (src, dst) = (hdr.src(), hdr.dst());
+    if dst.is_multicast() || dst.is_broadcast() || dst.is_unspecified() {
+        return true;
+    }
+    let key = RuleKey { iif: iif.index, ..route::own_key(act.env, src, dst, hdr.tos) };
+    route::lookup(act.env, &key).is_ok_and(|route| route.found == RouteType::Broadcast)
 }
 
 /// Nobody is here for the packet. Linux: icmp_send; nothing is said to groups.
@@ -74,7 +77,8 @@ fn unreachable<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, c
     }
     let Local { bytes, meta, iif, .. } = packet.local;
     let quote = Quote { bytes, hops: packet.hdr.ttl, pkt_type: meta.pkt_type, iif };
-    icmp::send(act, &quote, &Decision::bare(Verdict::Local), ReplyKind::Unreachable(code));
+    let decision = Decision { target: Target::Us, ..Decision::bare(Verdict::Local) };
+    icmp::send(act, &quote, &decision, ReplyKind::Unreachable(code));
 }
 
 /// RFC 792, RFC 1122 3.2.2; Linux: icmp_rcv.
@@ -84,13 +88,16 @@ fn icmp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Resul
     if !known && !transport::sum_is_right(0, packet.data) {
         return Err(D::V4IcmpChecksum);
     }
-    let (head, _) = IcmpHdr::ref_from_prefix(packet.data).map_err(|_| D::V4IcmpShort)?;
+    let (head, rest) = IcmpHdr::ref_from_prefix(packet.data).map_err(|_| D::V4IcmpShort)?;
+    let sysctl = &act.env.state.sysctl.ip4;
     if head.kind != v4::ECHO {
+        if is_wrong(head, rest, packet.group) {
+            act.stats.mib(Mib::IcmpInErrors, None, 1);
+        }
         return Ok(());
     }
     act.stats.mib(Mib::IcmpInEchos, None, 1);
     act.stats.mib(Mib::IcmpMsgInType8, None, 1);
-    let sysctl = &act.env.state.sysctl.ip4;
     if packet.group && sysctl.icmp_echo_ignore_broadcasts != 0 {
         act.stats.mib(Mib::IcmpInErrors, None, 1);
     } else if sysctl.icmp_echo_ignore_all == 0 {
@@ -99,18 +106,63 @@ fn icmp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Resul
     Ok(())
 }
 
+/// Whether a message that is no echo request counts as an error: unknown types, what groups are not sent, and errors about
+/// packets that nobody here has sent. Linux: icmp_rcv, icmp_unreach, icmp_socket_deliver, tcp_v4_err, __udp4_lib_err.
+fn is_wrong(head: &IcmpHdr, rest: &[u8], group: bool) -> bool {
+    /// `ICMP_EXT_ECHO`, and from what on no type is known.
+    const EXTENDED_ECHO: u8 = 42;
+    const EXTENDED_REPLY: u8 = 43;
+    const TYPES: u8 = 19;
+    const TIMES_AND_MASKS: [u8; 3] = [13, 17, 18];
+    match head.kind {
+        EXTENDED_ECHO => false,
+        kind if group => !TIMES_AND_MASKS.contains(&kind),
+        v4::ECHO_REPLY | EXTENDED_REPLY => false,
+        kind if kind >= TYPES => true,
+        v4::DEST_UNREACH if rest_is_header(rest) && head.code > 15 => false,
+        v4::TIME_EXCEEDED if rest_is_header(rest) && head.code == 1 => false,
+        v4::REDIRECT => quoted(rest).is_none_or(is_of_sockets),
+        kind if v4::is_error(kind) => !rest_is_header(rest) || quoted(rest).is_none_or(is_of_sockets),
+        _ => false,
+    }
+}
+
+/// Whether a quote begins with a header of at least the usual length.
+fn rest_is_header(rest: &[u8]) -> bool {
+    Ip4Hdr::ref_from_prefix(rest).is_ok_and(|(hdr, _)| hdr.ihl() >= Ip4Hdr::LEN)
+}
+
+/// The protocol of a quote that is long enough for its ports.
+fn quoted(rest: &[u8]) -> Option<u8> {
+    let (hdr, _) = Ip4Hdr::ref_from_prefix(rest).ok()?;
+    (rest.len() >= hdr.ihl() + 8).then_some(hdr.proto)
+}
+
+/// Protocols whose errors are for a socket, and there is none; or for none at all.
+fn is_of_sockets(protocol: u8) -> bool {
+    const UDP_LITE: u8 = 136;
+    const RAW: u8 = 255;
+    matches!(protocol, proto::TCP | proto::UDP | UDP_LITE | RAW)
+}
+
 /// RFC 1122 3.2.2.6: from the address asked, with the same data and TOS. Linux: icmp_echo, icmp_reply.
 fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
     let (hdr, iif) = (packet.hdr, packet.local.iif);
     let (peer, tos) = (hdr.src(), hdr.tos);
-    let src = if packet.group { addr::spec_dst(act.env, iif, peer, tos) } else { hdr.dst() };
+    let src = if packet.group {
+        addr::spec_dst(act.env, iif, peer, tos).unwrap_or(Ipv4Addr::UNSPECIFIED)
+    } else {
+        hdr.dst()
+    };
     if !icmp::may_send(act, v4::ECHO_REPLY, 0, iif) {
         return act.unsent(
             Rule::new("no echo reply: global limit", "1812 4.3.2.8", "icmp_global_allow"),
             format_args!("to {peer}"),
         );
     }
-    let Some(way) = route4(act, &packet.local, peer, tos & 0x1e) else {
+    let mut key = route::own_key(act.env, src, peer, tos & 0x1e);
+    key.ipproto = proto::ICMP;
+    let Some(way) = route4(act, &packet.local, &key) else {
         return act.unsent(
             Rule::new("no echo reply: no route back", "", "ip_route_output_key"),
             format_args!("to {peer}"),
@@ -143,20 +195,25 @@ fn udp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result
     let hdr = packet.hdr;
     let pseudo = csum::pseudo4(hdr.src(), hdr.dst(), proto::UDP, datagram.len() as u16);
     let unchecked = udp.csum.get() == 0 || packet.local.sum_is_known();
-    if !unchecked && !transport::sum_is_right(pseudo, datagram) {
+    // The sum of a longer one is left to whoever reads it. Linux: CHECKSUM_BREAK.
+    let read = !packet.group || datagram.len() <= 76;
+    if read && !unchecked && !transport::sum_is_right(pseudo, datagram) {
         return Err(D::V4UdpChecksum);
     }
     if packet.group {
         return Ok(());
     }
-    unreachable(act, packet, v4::PORT_UNREACH);
+    // What is behind the datagram is not quoted.
+    let bytes = packet.local.bytes.get(..hdr.ihl() + datagram.len()).unwrap_or(packet.local.bytes);
+    let cut = Packet { local: Local { bytes, ..packet.local }, ..*packet };
+    unreachable(act, &cut, v4::PORT_UNREACH);
     Err(D::V4UdpNoSocket)
 }
 
 /// RFC 9293 3.10.7.1; Linux: tcp_v4_rcv, tcp_v4_send_reset.
 fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result<(), D> {
     let (hdr, local) = (packet.hdr, &packet.local);
-    if local.meta.pkt_type != PktType::Host || packet.group {
+    if local.meta.pkt_type != PktType::Host {
         return Err(D::V4TcpNoSocket);
     }
     act.stats.mib(Mib::TcpInSegs, None, 1);
@@ -173,16 +230,25 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result
     if !local.sum_is_known() && !transport::sum_is_right(pseudo, packet.data) {
         return Err(D::V4TcpChecksum);
     }
+    if packet.group {
+        return Err(D::V4TcpNoSocket);
+    }
     let pseudo = csum::pseudo4(src, dst, proto::TCP, TCP_LEN as u16);
     // The ECN bits are the sender's business alone.
     let tos = hdr.tos & !3;
-    if let (Some(reset), Some(way)) =
-        (transport::reset(packet.data, pseudo), route4(act, local, dst, tos & 0x1e))
-    {
+    let mut key = route::own_key(act.env, src, dst, tos & 0x1e);
+    // A rule sees the ports as they came in.
+    let (sport, dport) = l4::ports(proto::TCP, packet.data);
+    (key.sport, key.dport) = (u16::from_be_bytes(sport), u16::from_be_bytes(dport));
+    key.ipproto = proto::TCP;
+    if let Some(reset) = transport::reset(packet.data, pseudo) {
+        // Counted whether there is a way or not.
         act.stats.mib(Mib::TcpOutSegs, None, 1);
         act.stats.mib(Mib::TcpOutRsts, None, 1);
-        let head = Head4 { src, dst, tos, proto: proto::TCP, fragment: false, rule: RESET };
-        send4(act, local, way, &head, &reset);
+        if let Some(way) = route4(act, local, &key) {
+            let head = Head4 { src, dst, tos, proto: proto::TCP, fragment: false, rule: RESET };
+            send4(act, local, way, &head, &reset);
+        }
     }
     Err(D::V4TcpNoSocket)
 }

@@ -14,7 +14,7 @@ use crate::wire::ip4::{FRAG_DF, Ip4Hdr};
 use crate::wire::ip6::{FRAG_MF, FragHdr, Ip6Hdr};
 use crate::wire::proto;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use warren_fib::RouteType;
+use warren_fib::{RouteType, RuleKey};
 use zerocopy::IntoBytes;
 use zerocopy::network_endian::{U16, U32};
 
@@ -41,14 +41,13 @@ pub struct Head6 {
     pub rule: Rule,
 }
 
-/// The way back to `dst`, if it leads out of this host. Linux: ip_route_output_key.
+/// The way of an answer, if it leads out of this host. Linux: ip_route_output_key.
 pub fn route4<'a, O>(
     act: &Act<'a, '_, O>,
     local: &Local<'_, '_>,
-    dst: Ipv4Addr,
-    tos: u8,
+    key: &RuleKey<Ipv4Addr>,
 ) -> Option<(Route4<'a>, &'a Iface)> {
-    let route = ip4::route::output(act.env, dst, tos, 0, local.bytes).ok()?;
+    let (route, _) = ip4::route::output(act.env, key, local.bytes).ok()?;
     let oif = route.oif(act.env).filter(|_| route.found == RouteType::Unicast)?;
     Some((route, oif))
 }

@@ -3,14 +3,12 @@
 //! Pure functions, each after a kernel function; a test compares them with a kernel's own tables. Called by `load`
 //! and, to tell what need not be written down, by `snapshot`.
 
+pub use crate::iface::SCOPE_HOST;
 use crate::iface::{Addr4, Addr6, Iface, LinkKind, SCOPE_LINK};
+use crate::state::PROTO_KERNEL;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use warren_fib::{Hops, Ip, Prefix, Route, RouteType, TABLE_LOCAL, TABLE_MAIN};
 
-/// `RT_SCOPE_HOST`
-pub const SCOPE_HOST: u8 = 254;
-/// `RTPROT_KERNEL`
-pub const PROTO_KERNEL: u8 = 2;
 /// `IP6_RT_PRIO_ADDRCONF`: metric of connected IPv6 prefixes.
 const METRIC_CONNECTED6: u32 = 256;
 

@@ -6,7 +6,7 @@ mod left;
 mod writer;
 
 pub use left::Left;
-pub use writer::{LinkInfo, StateError, Writer};
+pub use writer::{LinkInfo, PROTO_KERNEL, StateError, Writer};
 
 use crate::iface::Ifaces;
 use crate::sysctl::Sysctl;
@@ -30,6 +30,8 @@ pub struct State {
     pub left: Left,
     /// Whether IPv6 table local leads unicast packets anywhere but to this host; else `left` says all that it says.
     pub odd_local6: bool,
+    /// Whether there was ever an IPv4 route of type local that the kernel did not make itself.
+    pub custom_local4: bool,
     /// All IPv4 addresses of all interfaces.
     pub own4: AHashSet<Ipv4Addr>,
     /// The multipath seed while the user has set none; the kernel's own is secret.
@@ -58,6 +60,7 @@ impl Default for State {
             rules6: Rules::default(),
             left: Left::default(),
             odd_local6: false,
+            custom_local4: false,
             own4: AHashSet::new(),
             own_seed: 0,
             generation: 0,

@@ -64,16 +64,27 @@ pub struct Writer {
     extra6: Vec<Prefix<Ipv6Addr>>,
 }
 
+/// `RTPROT_KERNEL`: a route that the kernel made itself.
+pub const PROTO_KERNEL: u8 = 2;
+
 /// A family's set of prefixes with local routes.
 trait Locals: Ip {
     fn locals(w: &mut Writer) -> &mut BTreeSet<(Prefix<Self>, u32)>;
-    /// A prefix of table local has changed. Only IPv6 asks that table by itself.
-    fn settle_odd(_: &mut Writer, _: Prefix<Self>) {}
+    /// A prefix of a table has changed, which may hold local routes that are not the kernel's own.
+    fn settle_odd(w: &mut Writer, key: (Prefix<Self>, u32));
 }
 
 impl Locals for Ipv4Addr {
     fn locals(w: &mut Writer) -> &mut BTreeSet<(Prefix<Self>, u32)> {
         &mut w.local4
+    }
+
+    /// As the kernel, which never forgets that there was one. Linux: fib_has_custom_local_routes.
+    fn settle_odd(w: &mut Writer, (dst, table): (Prefix<Self>, u32)) {
+        let own = |route: &Route<Self>| route.kind != RouteType::Local || route.protocol == PROTO_KERNEL;
+        if !w.draft.custom_local4 && !w.fib.routes_at(table, dst).iter().all(own) {
+            (w.draft.custom_local4, w.changed) = (true, true);
+        }
     }
 }
 
@@ -82,7 +93,10 @@ impl Locals for Ipv6Addr {
         &mut w.local6
     }
 
-    fn settle_odd(w: &mut Writer, dst: Prefix<Self>) {
+    fn settle_odd(w: &mut Writer, (dst, table): (Prefix<Self>, u32)) {
+        if table != TABLE_LOCAL {
+            return;
+        }
         // No unicast packet finds the routes of multicast groups.
         let group = dst.len() >= 8 && dst.addr().is_multicast();
         let odd = !group && w.fib.routes_at(TABLE_LOCAL, dst).iter().any(|route| !is_left(route));
@@ -240,9 +254,7 @@ impl Writer {
 
     /// Takes a prefix from those left to the kernel if no route of it is a reason any more.
     fn settle_locals<A: Locals>(&mut self, key: (Prefix<A>, u32)) {
-        if key.1 == TABLE_LOCAL {
-            A::settle_odd(self, key.0);
-        }
+        A::settle_odd(self, key);
         if A::locals(self).contains(&key) && !self.fib.routes_at(key.1, key.0).iter().any(is_left) {
             A::locals(self).remove(&key);
             self.changed = true;

@@ -223,7 +223,9 @@ impl Nexthops {
     fn render(&self, id: GroupId, out: Out<'_>) {
         let Some(entry) = self.groups.get(id.0) else { return };
         let group = match entry.key() {
-            _ if entry.value.condemned => Group { kind: GroupKind::Plain, members: Box::new([]), dead: true },
+            _ if entry.value.condemned => {
+                Group { kind: GroupKind::Plain, members: Box::new([]), dead: true, object: false }
+            }
             GroupKey::Plain { v6, host, hops } => self.plain(*v6, *host, hops, &entry.value),
             GroupKey::Object(id) => self.object(*id, &entry.value.adjacencies),
         };
@@ -243,7 +245,7 @@ impl Nexthops {
         let left_out = |member: &Member| member.dead || member.linkdown && link(member).is_some_and(ignored);
         set_bounds(&mut members, |member| !left_out(member));
         let dead = members.iter().all(|member| member.upper < 0);
-        Group { kind: GroupKind::Plain, members, dead }
+        Group { kind: GroupKind::Plain, members, dead, object: false }
     }
 
     /// Is the leg of a group on this interface dead?
@@ -271,7 +273,7 @@ impl Nexthops {
         };
         // nh_group_rebalance counts every member: one whose interface fails is deleted, never left out.
         set_bounds(&mut members, |_| true);
-        Group { kind, members, dead: body.is_none() }
+        Group { kind, members, dead: body.is_none(), object: true }
     }
 
     /// A group may hold a blackhole only as its single member (valid_group_nh).

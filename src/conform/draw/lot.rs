@@ -1,8 +1,7 @@
 //! Numbers by lot. Invariant: the same seed gives the same numbers on every machine. Called by everything that draws.
 
-use std::net::Ipv6Addr;
-
-use ipnet::Ipv6Net;
+use ipnet::{Ipv4Net, Ipv6Net};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A stream of numbers: splitmix64, which has a period of 2^64 and no bad seeds.
 #[derive(Debug)]
@@ -71,6 +70,18 @@ impl Lot {
             2 => first.wrapping_sub(1),
             3 => last.wrapping_add(1),
             _ => first | self.bits() & net.hostmask().to_bits(),
+        })
+    }
+
+    /// The same of IPv4.
+    pub fn host4(&mut self, net: Ipv4Net) -> Ipv4Addr {
+        let (first, last) = (net.network().to_bits(), net.broadcast().to_bits());
+        Ipv4Addr::from_bits(match self.below(20) {
+            0 => first,
+            1 => last,
+            2 => first.wrapping_sub(1),
+            3 => last.wrapping_add(1),
+            _ => first | self.next() as u32 & net.hostmask().to_bits(),
         })
     }
 }

@@ -1,10 +1,10 @@
 //! What a run plays: for each box a router and the frames for exactly that router, all drawn by lot.
 //!
 //! Invariants: the seed and the box's number decide everything, on every machine; a scenario is one that the kernel
-//! accepts; no answer depends on the clock. For the last one the limiters are wide open: ICMPv6 errors are not limited at
-//! all, and no address is used so often that it would use up its share of redirects. Called by `run`.
+//! accepts; no answer depends on the clock. For the last one the limiters are wide open: ICMP errors are not limited where
+//! a namespace can say so, and no address is used so often that it would use up its share of the others. Called by `run`.
 //!
-//! Each family has its own grammar: `ip6` draws routers and frames, `ip4` frames for one router.
+//! Each family has its own grammar of routers and frames, `ip4` and `ip6`.
 
 mod ip4;
 mod ip6;
@@ -17,7 +17,6 @@ use crate::control::netlink::Family;
 use crate::scenario::{Scenario, Value};
 use ipnet::Ipv6Net;
 use lot::Lot;
-use std::path::Path;
 
 /// When the first frame comes: 2026-01-01.
 const START: u64 = 1_767_225_600_000_000_000;
@@ -46,7 +45,7 @@ pub struct Drawn {
 /// given is taken as it is.
 ///
 /// # Errors
-/// None; the text of the usual router is part of the program.
+/// None so far.
 pub fn draw(
     seed: u64,
     number: u64,
@@ -56,10 +55,12 @@ pub fn draw(
 ) -> Result<Drawn> {
     let turn = if number.is_multiple_of(2) { Family::V6 } else { Family::V4 };
     let family = family.unwrap_or(turn);
-    let slow = family == Family::V6 && given.is_none() && number % SLOW == SLOW - 2;
+    // One of those that are of this family when both take turns.
+    let place = if family == Family::V6 { SLOW - 2 } else { SLOW - 1 };
+    let slow = given.is_none() && number % SLOW == place;
     let mut scenario = match (given, family) {
         (Some(scenario), _) => scenario.clone(),
-        (None, Family::V4) => usual()?,
+        (None, Family::V4) => ip4::scenario(&mut Lot::new(seed, number, 1)),
         (None, Family::V6) => ip6::scenario(&mut Lot::new(seed, number, 1), slow),
     };
     super::lift_global_limit(&mut scenario);
@@ -89,11 +90,6 @@ fn in_time(frames: &mut [Frame]) {
     for (frame, place) in frames.iter_mut().zip(0..) {
         frame.time = START + place * STEP;
     }
-}
-
-/// The router for IPv4 frames: three links, routes of every kind.
-fn usual() -> Result<Scenario> {
-    Ok(Scenario::parse(include_str!("usual.toml"), Path::new("usual.toml"))?)
 }
 
 /// The first bits of an address as a prefix.

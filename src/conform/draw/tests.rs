@@ -3,6 +3,7 @@
 use super::*;
 use crate::control::netlink::Family;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 fn drawn(seed: u64, number: u64, family: Family) -> Drawn {
     draw(seed, number, 1000, Some(family), None).unwrap()
@@ -37,6 +38,22 @@ fn nobody_speaks_so_often_that_a_limiter_notices() {
     }
 }
 
+/// `ip_error` answers a host five times at once.
+#[test]
+fn nobody_is_told_of_missing_ways_more_often_than_the_kernel_allows() {
+    for number in 0..20 {
+        let mut uses: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+        let drawn = drawn(7, number, Family::V4);
+        let own: Vec<String> = drawn.scenario.address.iter().map(|x| x.prefix.addr().to_string()).collect();
+        for frame in drawn.frames.iter().filter(|f| f.bytes.len() >= 34) {
+            *uses.entry(frame.bytes[26..30].to_vec()).or_default() += 1;
+        }
+        let text = |a: &[u8]| std::net::Ipv4Addr::new(a[0], a[1], a[2], a[3]).to_string();
+        let most = uses.iter().filter(|(a, _)| !own.contains(&text(a))).max_by_key(|(_, n)| **n);
+        assert!(most.is_none_or(|(_, n)| *n <= 5), "box {number}: {most:?}");
+    }
+}
+
 fn addr(bytes: &[u8]) -> String {
     let octets: [u8; 16] = bytes.try_into().unwrap();
     std::net::Ipv6Addr::from(octets).to_string()
@@ -44,8 +61,8 @@ fn addr(bytes: &[u8]) -> String {
 
 #[test]
 fn every_box_can_be_loaded() {
-    for number in 0..200 {
-        let drawn = drawn(5, number, Family::V6);
+    for (number, family) in (0..200).flat_map(|n| [(n, Family::V4), (n, Family::V6)]) {
+        let drawn = drawn(5, number, family);
         let loaded = drawn.scenario.load(Path::new("drawn"), 1, 0);
         assert!(loaded.is_ok(), "box {number}: {}", loaded.err().map_or_else(String::new, |e| e.to_string()));
         assert!(drawn.frames.len() > 100, "box {number}");

@@ -43,11 +43,13 @@ pub fn forward<'a, O: Observer>(
     }
     cx.check(D::V4TooBig, fits || !hdr.dont_fragment())?;
     cx.check(D::GsoTooBig, fits || !packet.meta.offload.is_gso())?;
-    if route.redirect
-        && !options.as_ref().is_some_and(Options::source_routed)
-        && let IpAddr::V4(better) = route.next_hop(hdr.dst())
-    {
-        cx.reply(ReplyKind::Redirect(IpAddr::V4(better)), ttl.wrapping_sub(1));
+    if route.redirect && !options.as_ref().is_some_and(Options::source_routed) {
+        // A gateway of IPv6 cannot be told; the kernel then names the destination. Linux: rt_nexthop.
+        let better = IpAddr::V4(match route.next_hop(hdr.dst()) {
+            IpAddr::V4(better) => better,
+            IpAddr::V6(_) => hdr.dst(),
+        });
+        cx.reply(ReplyKind::Redirect(better), ttl.wrapping_sub(1));
     }
     output::output(cx, packet, route, options, (!fits).then_some(mtu))
 }

@@ -7,6 +7,7 @@ use crate::drop::DropReason as D;
 use crate::frame::Offload;
 use crate::iface::Iface;
 use crate::stats::Mib;
+use crate::wire::eth::BROADCAST;
 use crate::wire::ip4::{FRAG_MF, FRAG_OFFSET, Ip4Hdr, opt};
 use arrayvec::ArrayVec;
 use zerocopy::{FromBytes, IntoBytes};
@@ -40,7 +41,8 @@ pub fn fragment<'a, O: Observer>(
     let oif = way.oif();
     let Ok((hdr, _)) = Ip4Hdr::ref_from_prefix(packet) else { return };
     let Some((header, data)) = packet.split_at_checked(hdr.ihl()) else { return };
-    let room = (mtu as usize).saturating_sub(header.len()) & !7;
+    let whole = (mtu as usize).saturating_sub(header.len());
+    let room = whole & !7;
     if room < 8 {
         return act.count_drop(D::V4FragmentMtu, Some(iif.slot), Some(oif.slot));
     }
@@ -51,7 +53,8 @@ pub fn fragment<'a, O: Observer>(
     }
     let (mut done, mut pieces) = (0, 0);
     while done < data.len() {
-        let end = data.len().min(done + room);
+        // Only what another piece follows ends at a multiple of eight bytes.
+        let end = if data.len() - done <= whole { data.len() } else { done + room };
         let more = last_more || end < data.len();
         let header = if done == 0 { header } else { &copied };
         let piece = data.get(done..end).unwrap_or_default();
@@ -59,6 +62,10 @@ pub fn fragment<'a, O: Observer>(
         if !send(act, &way, iif, header, piece, frag) {
             act.stats.mib(Mib::IpFragFails, Some(oif.slot), 1);
             return act.count_drop(D::NoScratch, None, None);
+        }
+        if !oif.carrier {
+            // A link that takes nothing fails the first piece, and then the packet.
+            return act.stats.mib(Mib::IpFragFails, Some(oif.slot), 1);
         }
         pieces += 1;
         done = end;
@@ -109,6 +116,11 @@ fn send<'a, O: Observer>(
     let place = made.place;
     act.stats.mib(Mib::IpOutTransmits, Some(oif.slot), 1);
     act.stats.mib(Mib::IpExtOutOctets, Some(oif.slot), len as u64);
+    // Only a directed broadcast that is sent on has this address. Linux: ip_finish_output2.
+    if matches!(way, Way::Send(egress) if egress.lladdr == BROADCAST) {
+        act.stats.mib(Mib::IpExtOutBcastPkts, Some(oif.slot), 1);
+        act.stats.mib(Mib::IpExtOutBcastOctets, Some(oif.slot), len as u64);
+    }
     match way {
         Way::Send(egress) => act.send_made_to(egress, place),
         Way::Hold(wait) => act.hold_made(wait, place, Offload::default(), iif),

@@ -2,13 +2,13 @@
 //! RFC 1812 4.3.2; Linux: __icmp_send, ip_rt_send_redirect, ip_error.
 
 use super::super::act::{Act, Quote};
-use super::super::decision::{Decision, ReplyKind, Verdict};
+use super::super::decision::{Decision, ReplyKind, Target, Verdict};
 use super::super::l3::limit::jiffies;
 use super::super::observe::{Observer, Rule};
 use super::{addr, forward, route};
 use crate::drop::DropReason as D;
 use crate::frame::PktType;
-use crate::iface::{Iface, LinkKind};
+use crate::iface::{Iface, LinkKind, SCOPE_LINK};
 use crate::stats::Mib;
 use crate::wire::eth::BROADCAST;
 use crate::wire::icmp::{self, IcmpHdr, v4};
@@ -84,11 +84,11 @@ pub fn redirect<O: Observer>(
 }
 
 /// Whether the packet is one that must not be answered, in the kernel's order. Says why not.
-fn forbidden(quote: &Quote<'_, '_>, hdr: &Ip4Hdr) -> Option<Rule> {
+fn forbidden(quote: &Quote<'_, '_>, hdr: &Ip4Hdr, target: Target) -> Option<Rule> {
     if quote.pkt_type != PktType::Host {
         return Some(L2_GROUP);
     }
-    if hdr.dst().is_multicast() || hdr.dst().is_broadcast() {
+    if target == Target::Group {
         return Some(GROUP);
     }
     if hdr.frag.get() & FRAG_OFFSET != 0 {
@@ -159,7 +159,7 @@ pub fn send<O: Observer>(
     if routeless && !act.limits.unreachable4(IpAddr::V4(from), jiffies(env.now)) {
         return act.unsent(UNROUTED_LIMIT, format_args!("ICMP {kind_byte}/{code} to {from}"));
     }
-    if let Some(why) = forbidden(quote, offender) {
+    if let Some(why) = forbidden(quote, offender, decision.target) {
         return act.unsent(why, format_args!("ICMP {kind_byte}/{code} to {from}"));
     }
     if !may_send(act, kind_byte, code, quote.iif) {
@@ -171,7 +171,11 @@ pub fn send<O: Observer>(
     let to = echo.first_hop.unwrap_or(from);
     // RFC 1812 4.3.2.5: precedence 6, the rest of the TOS kept. Linux: RT_TOS | IPTOS_PREC_INTERNETCONTROL.
     let tos = offender.tos & 0x1e | 0xc0;
-    let Ok(back) = route::output(env, to, tos, 0, quote.bytes) else {
+    let spoken_to = source(act, quote, decision).unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let mut key = route::own_key(env, spoken_to, to, tos);
+    // Type and code stand where a rule finds the destination port. Linux: fl4_icmp_type, fl4_dport.
+    (key.ipproto, key.dport) = (proto::ICMP, u16::from_be_bytes([kind_byte, code]));
+    let Ok((back, src)) = route::output(env, &key, quote.bytes) else {
         return act.unsent(NO_WAY_BACK, format_args!("ICMP {kind_byte}/{code} to {from}"));
     };
     let Some(out) = back.oif(env) else { return };
@@ -180,10 +184,10 @@ pub fn send<O: Observer>(
     }
     let header_len = Ip4Hdr::LEN + echo.byte_len();
     let room = ERROR_MAX.min(forward::mtu(&back, out.mtu) as usize).saturating_sub(header_len + IcmpHdr::LEN);
-    if room + IcmpHdr::LEN <= Ip4Hdr::LEN {
+    if room <= Ip4Hdr::LEN {
         return act.unsent(NO_ROOM, format_args!("ICMP {kind_byte}/{code} to {from}"));
     }
-    let src = source(act, quote, decision, &back);
+    let src = src.unwrap_or(addr::DUMMY);
     let quoted = quote.bytes.get(..quote.bytes.len().min(room)).unwrap_or_default();
     let len = header_len + IcmpHdr::LEN + quoted.len();
     let hops = back.path.map_or(0, |p| p.hoplimit);
@@ -210,23 +214,21 @@ pub fn send<O: Observer>(
     act.send_made(out, back.next_hop(to), broadcast.then_some(BROADCAST), place, quote.iif);
 }
 
-/// Who speaks: the address spoken to if it is ours, the ingress interface's if asked for, else the route's.
+/// Who speaks: the address spoken to if it is ours, the ingress interface's if asked for; else the route decides.
 fn source<O: Observer>(
     act: &Act<'_, '_, O>,
     quote: &Quote<'_, '_>,
     decision: &Decision<'_>,
-    back: &route::Route<'_>,
-) -> Ipv4Addr {
+) -> Option<Ipv4Addr> {
     let env = act.env;
-    let Ok((offender, _)) = Ip4Hdr::ref_from_prefix(quote.bytes) else { return addr::DUMMY };
-    if decision.verdict == Verdict::Local || addr::is_interface_address(env, offender.dst()) {
-        return offender.dst();
+    let Ok((offender, _)) = Ip4Hdr::ref_from_prefix(quote.bytes) else { return None };
+    if decision.target == Target::Us {
+        // A source route may have led from one of our addresses to another.
+        let header = decision.header.as_ref().and_then(|h| Ip4Hdr::ref_from_prefix(h).ok());
+        return Some(header.map_or(offender, |(h, _)| h).dst());
     }
     let inbound = env.state.sysctl.ip4.icmp_errors_use_inbound_ifaddr != 0;
-    let chosen = inbound
-        .then(|| addr::select(env, quote.iif, Some(offender.src()), crate::iface::SCOPE_LINK))
-        .flatten();
-    chosen.or_else(|| addr::of_route(env, back)).unwrap_or(addr::DUMMY)
+    inbound.then(|| addr::select(env, quote.iif, Some(offender.src()), SCOPE_LINK)).flatten()
 }
 
 /// The message with its quote: options as acted on, checksum as received, TTL as the rule says.

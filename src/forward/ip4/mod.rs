@@ -2,6 +2,7 @@
 //! (with `fragment`), or local delivery. The same file names as in `ip6`, each function after a kernel function.
 
 pub mod addr;
+mod applied;
 pub mod echo;
 mod forward;
 pub mod fragment;
@@ -16,7 +17,7 @@ mod tests;
 pub use rcv::ecn_counter;
 
 use super::ctx::{Ctx, Env};
-use super::decision::{Decision, ReplyKind, Verdict};
+use super::decision::{Decision, ReplyKind, Target, Verdict};
 use super::observe::Observer;
 use crate::drop::DropReason as D;
 use crate::frame::{Meta, PktType};
@@ -54,7 +55,13 @@ pub fn decide<'a, O: Observer>(
 fn path<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, bytes: &[u8], meta: Meta) -> Result<Verdict<'a>, D> {
     let packet = rcv::receive(cx, bytes, meta)?;
     let mut route = route::input(cx, &packet)?;
+    cx.target = target(&route);
     let options = options::receive(cx, &packet, &mut route)?;
+    cx.target = target(&route);
+    applied::route(cx, &route);
+    if let Some(options) = &options {
+        applied::options(cx, options);
+    }
     count_type(cx, &packet, &route);
     let l2_group = matches!(meta.pkt_type, PktType::Broadcast | PktType::Multicast);
     let unicast = matches!(route.kind, Kind::Unicast | Kind::Local | Kind::Error(_));
@@ -66,6 +73,14 @@ fn path<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, bytes: &[u8], meta: Meta) -> R
         Kind::Unicast | Kind::BroadcastForward => forward::forward(cx, &packet, &route, options),
         Kind::Local | Kind::Broadcast | Kind::Multicast => Ok(Verdict::Local),
         Kind::Error(errno) => error(cx, &packet, errno),
+    }
+}
+
+fn target(route: &Route<'_>) -> Target {
+    match route.kind {
+        Kind::Local => Target::Us,
+        Kind::Broadcast | Kind::Multicast => Target::Group,
+        Kind::Unicast | Kind::BroadcastForward | Kind::Error(_) => Target::Other,
     }
 }
 

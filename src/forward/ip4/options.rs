@@ -16,7 +16,6 @@ use crate::sysctl::combine;
 use crate::wire::ip4::{Ip4Hdr, opt};
 use arrayvec::ArrayVec;
 use std::net::Ipv4Addr;
-use warren_fib::{RouteType, RuleKey};
 use zerocopy::FromBytes;
 
 /// The copy of the header with what is still to be filled in once the way out is known.
@@ -104,10 +103,12 @@ impl Options {
     }
 
     /// The finished header for the way out, TTL lowered and checksum made anew. Linux: ip_forward_options.
-    pub fn finish(mut self, egress_address: Ipv4Addr) -> ArrayVec<u8, 60> {
-        let ours = egress_address.octets();
+    ///
+    /// `ours` is our address on the way out towards a destination.
+    pub fn finish(mut self, ours: impl Fn(Ipv4Addr) -> Ipv4Addr) -> ArrayVec<u8, 60> {
+        let dst = self.address(16).unwrap_or(Ipv4Addr::UNSPECIFIED);
         if let (Some(at), true) = (self.record_route, self.needs_route_address) {
-            self.put((at + self.byte(at + 2)).saturating_sub(5), &ours);
+            self.put((at + self.byte(at + 2)).saturating_sub(5), &ours(dst).octets());
         }
         if let Some(SourceRoute { at, hit: Some(hop), .. }) = self.source_route {
             let (mut pointer, len) = (self.byte(at + 2), self.byte(at + 1));
@@ -116,11 +117,14 @@ impl Options {
             }
             if pointer + 3 <= len {
                 self.put(16, &hop.octets());
-                self.put(at + pointer - 1, &ours);
+                self.put(at + pointer - 1, &ours(hop).octets());
                 self.put(at + 2, &[(pointer + 4) as u8]);
             }
             if let (Some(ts), true) = (self.timestamp, self.needs_time_address) {
-                self.put((ts + self.byte(ts + 2)).saturating_sub(9), &ours);
+                self.put(
+                    (ts + self.byte(ts + 2)).saturating_sub(9),
+                    &ours(self.address(16).unwrap_or(dst)).octets(),
+                );
             }
         }
         if let Some(ttl) = self.header.get_mut(8) {
@@ -152,6 +156,7 @@ pub fn receive<'a, O: Observer>(
         return cx.check(D::V4Option, false).map(|()| None);
     }
     cx.check(D::V4Option, true)?;
+    cx.header = options.changed.then(|| options.header.clone());
     if options.source_route.is_some() {
         let conf = (cx.env.state.sysctl.all4.accept_source_route, cx.iif.conf4.accept_source_route);
         cx.check(D::V4SourceRouteOff, combine::and(conf.0, conf.1))?;
@@ -173,7 +178,8 @@ pub fn again(env: Env<'_>, dev: &Iface, packet: &[u8]) -> Option<Options> {
 /// Linux: __ip_options_compile, row by row; the error is what a parameter problem points at. `local`: the packet is
 /// for this host, which then speaks from the address that it was sent to.
 fn compile(env: Env<'_>, dev: &Iface, hdr: &Ip4Hdr, local: bool, o: &mut Options) -> Result<(), Problem> {
-    let ours = || if local { hdr.dst() } else { addr::spec_dst(env, dev, hdr.src(), hdr.tos) };
+    let spec_dst = || addr::spec_dst(env, dev, hdr.src(), hdr.tos).unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let ours = || if local { hdr.dst() } else { spec_dst() };
     let mut at = Ip4Hdr::LEN;
     while let Some(&kind) = o.header.get(at) {
         match kind {
@@ -331,7 +337,8 @@ fn source_route<'a, O: Observer>(
             return cx.check(D::V4SourceRouteHop, false);
         }
         let hop = cx.some(D::V4SourceRouteHop, o.address(srr.at + pointer - 1))?;
-        let next = towards(cx, packet, hop)?;
+        let next = route::towards(cx, packet, hop).map_err(|_| D::V4SourceRouteHop)?;
+        cx.check(D::V4SourceRouteHop, matches!(next.kind, Kind::Unicast | Kind::Local))?;
         if next.kind != Kind::Local {
             srr.hit = Some(hop);
             o.source_route = Some(srr);
@@ -343,29 +350,4 @@ fn source_route<'a, O: Observer>(
         pointer += 4;
     }
     Ok(())
-}
-
-/// The received packet's route if it were for `hop`.
-fn towards<'a, O: Observer>(
-    cx: &mut Ctx<'a, '_, O>,
-    packet: &Packet<'_>,
-    hop: Ipv4Addr,
-) -> Result<Route<'a>, D> {
-    let key = RuleKey {
-        src: packet.hdr.src(),
-        dst: hop,
-        iif: cx.iif.index,
-        oif: 0,
-        tos: packet.hdr.tos & route::TOS_MASK,
-        mark: 0,
-        ipproto: 0,
-        sport: 0,
-        dport: 0,
-    };
-    let mut next = cx.some(D::V4SourceRouteHop, route::lookup(cx.env, &key).ok())?;
-    cx.check(D::V4SourceRouteHop, matches!(next.found, RouteType::Unicast | RouteType::Local))?;
-    if next.found == RouteType::Local {
-        next.kind = Kind::Local;
-    }
-    Ok(next)
 }

@@ -4,11 +4,13 @@ use super::super::ctx::{Ctx, neighbour};
 use super::super::decision::{Edit, Verdict};
 use super::super::observe::{Observer, Rule};
 use super::options::Options;
-use super::route::{Kind, Route};
+use super::route::{self, Kind, Route};
 use super::{Packet, addr};
 use crate::drop::DropReason as D;
 use crate::stats::Mib;
 use crate::wire::eth;
+use std::net::Ipv4Addr;
+use warren_fib::RouteType;
 
 /// A forwarded packet leaves, in pieces if `fragment` gives an MTU that it exceeds. Linux: ip_finish_output.
 pub fn output<'a, O: Observer>(
@@ -20,8 +22,8 @@ pub fn output<'a, O: Observer>(
 ) -> Result<Verdict<'a>, D> {
     let oif = cx.some(D::NoPort, cx.oif)?;
     let header = options.filter(|o| o.changed).map(|o| {
-        let ours = addr::of_route(cx.env, route).unwrap_or(addr::DUMMY);
-        o.finish(ours)
+        let ours = |dst| addr::on_the_way_out(cx.env, cx.iif, packet.hdr, dst, route);
+        o.finish(|dst| ours(dst).unwrap_or(Ipv4Addr::UNSPECIFIED))
     });
     // A finished header has its TTL lowered already: the kernel sums it anew, not incrementally.
     let edit = Edit { len: packet.bytes.len(), decrement: header.is_none(), header };
@@ -30,7 +32,8 @@ pub fn output<'a, O: Observer>(
         None => packet.hdr.dst(),
     };
     let broadcast = route.kind == Kind::BroadcastForward;
-    if broadcast {
+    // Pieces are counted one by one.
+    if broadcast && fragment.is_none() {
         cx.count_out(Mib::IpExtOutBcastPkts, 1);
         cx.count_out(Mib::IpExtOutBcastOctets, packet.bytes.len());
     }
@@ -39,7 +42,9 @@ pub fn output<'a, O: Observer>(
         Rule::new("next hop", "1812 5.2.4.2", "ip_finish_output2"),
         format_args!("{next} on {}", oif.name),
     );
-    let way = neighbour(cx.env, oif, next, broadcast.then_some(eth::BROADCAST));
+    // A route for one TOS only does not make the address a broadcast to the link layer. Linux: arp_constructor.
+    let to_all = broadcast && route::type_of(cx.env, dst) == RouteType::Broadcast;
+    let way = neighbour(cx.env, oif, next, to_all.then_some(eth::BROADCAST));
     if fragment.is_none() {
         cx.count_out(Mib::IpOutTransmits, 1);
         cx.count_out(Mib::IpExtOutOctets, packet.bytes.len());

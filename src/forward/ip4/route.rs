@@ -10,14 +10,11 @@ use crate::iface::{Iface, LinkKind};
 use crate::sysctl::combine;
 use crate::wire::{dissect, eth, proto};
 use std::net::{IpAddr, Ipv4Addr};
-use warren_fib::{Group, GroupKind, Member, Path, RouteType, Rule, RuleAction, RuleKey};
+use warren_fib::{Group, GroupKind, Member, Path, RouteType, Rule, RuleAction, RuleKey, TABLE_LOCAL};
 
 /// The bits of the TOS that routes and rules look at: those of RFC 1349 without the lowest, which ECN took. The three of
 /// the old precedence do not choose a route. Linux: fib_dscp_masked_match.
 pub const TOS_MASK: u8 = 0x1c;
-
-/// Scope of a next hop that is the destination's own link (`RT_SCOPE_LINK`).
-const SCOPE_LINK: u8 = 253;
 
 /// Why there is no way, as the kernel's error number says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,19 +87,15 @@ pub fn loopback(env: Env<'_>) -> u32 {
     env.state.ifaces.iter().find(|i| i.kind == LinkKind::Loopback).map_or(1, |i| i.index)
 }
 
-fn key_of<O: Observer>(cx: &Ctx<'_, '_, O>, packet: &Packet<'_>) -> RuleKey<Ipv4Addr> {
+/// What a packet of our own is looked up by, before its protocol is known.
+pub fn own_key(env: Env<'_>, src: Ipv4Addr, dst: Ipv4Addr, tos: u8) -> RuleKey<Ipv4Addr> {
+    let (iif, tos) = (loopback(env), tos & TOS_MASK);
+    RuleKey { src, dst, iif, oif: 0, tos, mark: 0, ipproto: 0, sport: 0, dport: 0 }
+}
+
+fn key_of<O: Observer>(cx: &Ctx<'_, '_, O>, packet: &Packet<'_>, dst: Ipv4Addr) -> RuleKey<Ipv4Addr> {
     let hdr = packet.hdr;
-    let mut key = RuleKey {
-        src: hdr.src(),
-        dst: hdr.dst(),
-        iif: cx.iif.index,
-        oif: 0,
-        tos: hdr.tos & TOS_MASK,
-        mark: 0,
-        ipproto: 0,
-        sport: 0,
-        dport: 0,
-    };
+    let mut key = RuleKey { iif: cx.iif.index, ..own_key(cx.env, hdr.src(), dst, hdr.tos) };
     if cx.env.state.rules4.needs_flow() {
         let flow = dissect::dissect(packet.bytes, eth::ETHERTYPE_IPV4, true).outer;
         key.ipproto = flow.ip_proto;
@@ -112,11 +105,20 @@ fn key_of<O: Observer>(cx: &Ctx<'_, '_, O>, packet: &Packet<'_>) -> RuleKey<Ipv4
     key
 }
 
-/// The route of a received packet, in the order of rows of ip_route_input_slow.
+/// The route of a received packet. Linux: ip_route_input.
 pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> Result<Route<'a>, D> {
-    let (src, dst) = (packet.hdr.src(), packet.hdr.dst());
+    towards(cx, packet, packet.hdr.dst())
+}
+
+/// The route of a received packet if it is for `dst`, in the order of rows of ip_route_input_slow.
+pub fn towards<'a, O: Observer>(
+    cx: &mut Ctx<'a, '_, O>,
+    packet: &Packet<'_>,
+    dst: Ipv4Addr,
+) -> Result<Route<'a>, D> {
+    let src = packet.hdr.src();
     if dst.is_multicast() {
-        return multicast(cx, packet);
+        return multicast(cx, packet, dst);
     }
     cx.check(D::V4SourceInvalid, !(src.is_multicast() || src.is_broadcast()))?;
     if dst.is_broadcast() || (src.is_unspecified() && dst.is_unspecified()) {
@@ -126,7 +128,7 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
     cx.check(D::V4DestinationInvalid, !dst.is_unspecified())?;
     let localnet = combine::or(cx.env.state.sysctl.all4.route_localnet, cx.iif.conf4.route_localnet);
     cx.check(D::V4Localnet, localnet || !(dst.is_loopback() || src.is_loopback()))?;
-    let key = key_of(cx, packet);
+    let key = key_of(cx, packet, dst);
     let found = lookup(cx.env, &key);
     let rule = observe::Rule::new("route lookup", "1812 5.2.4.3", "fib_lookup");
     cx.step(rule, format_args!("{dst}: {}", Shown(&found)));
@@ -151,8 +153,12 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
 }
 
 /// Groups: only members receive. RFC 1112 6.1; Linux: ip_route_input_rcu, ip_mc_validate_source.
-fn multicast<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> Result<Route<'a>, D> {
-    let (src, dst) = (packet.hdr.src(), packet.hdr.dst());
+fn multicast<'a, O: Observer>(
+    cx: &mut Ctx<'a, '_, O>,
+    packet: &Packet<'_>,
+    dst: Ipv4Addr,
+) -> Result<Route<'a>, D> {
+    let src = packet.hdr.src();
     cx.check(D::V4MulticastNotMember, cx.iif.groups4.contains(&dst))?;
     cx.check(D::V4SourceInvalid, !(src.is_multicast() || src.is_broadcast()))?;
     let localnet = combine::or(cx.env.state.sysctl.all4.route_localnet, cx.iif.conf4.route_localnet);
@@ -161,7 +167,7 @@ fn multicast<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
         let [a, b, c, _] = dst.octets();
         cx.check(D::V4SourceInvalid, [a, b, c] == [224, 0, 0] || packet.hdr.proto == proto::IGMP)?;
     } else {
-        validate_source(cx, &RuleKey { dst: Ipv4Addr::UNSPECIFIED, ..key_of(cx, packet) }, 0)?;
+        validate_source(cx, &key_of(cx, packet, Ipv4Addr::UNSPECIFIED), 0)?;
     }
     Ok(Route { found: RouteType::Multicast, ..Route::of(Kind::Multicast) })
 }
@@ -169,7 +175,7 @@ fn multicast<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
 /// RFC 919; Linux: ip_route_input_slow (brd_input).
 fn broadcast<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> Result<Route<'a>, D> {
     if !packet.hdr.src().is_unspecified() {
-        validate_source(cx, &key_of(cx, packet), 0)?;
+        validate_source(cx, &key_of(cx, packet, Ipv4Addr::UNSPECIFIED), 0)?;
     }
     Ok(Route { found: RouteType::Broadcast, ..Route::of(Kind::Broadcast) })
 }
@@ -191,8 +197,8 @@ fn make<'a, O: Observer>(
     let on_link = validate_source(cx, key, oif.index)?;
     let all = &env.state.sysctl.all4;
     let near_gateway = || match route.member.and_then(|m| m.via) {
-        Some(IpAddr::V4(gateway)) => same_subnet(oif, key.src, gateway),
-        _ => true,
+        Some(IpAddr::V4(gateway)) => same_subnet(oif, key.src, Some(gateway)),
+        _ => same_subnet(oif, key.src, None),
     };
     route.redirect = oif.index == cx.iif.index
         && on_link
@@ -202,12 +208,12 @@ fn make<'a, O: Observer>(
     Ok(route)
 }
 
-/// Whether both addresses lie on one subnet of the interface. Linux: inet_addr_onlink.
-fn same_subnet(dev: &Iface, a: Ipv4Addr, b: Ipv4Addr) -> bool {
+/// Whether an address, or both, lie on one subnet of the interface. Linux: inet_addr_onlink.
+fn same_subnet(dev: &Iface, a: Ipv4Addr, b: Option<Ipv4Addr>) -> bool {
     dev.addrs4.iter().filter(|x| !x.secondary).any(|x| {
         let mask = u32::MAX.checked_shl(32 - u32::from(x.prefix_len)).unwrap_or(0);
         let on = |y: Ipv4Addr| (x.peer.to_bits() ^ y.to_bits()) & mask == 0;
-        on(a) && on(b)
+        on(a) && b.is_none_or(on)
     })
 }
 
@@ -234,7 +240,8 @@ fn validate_source<O: Observer>(
         if accept_local {
             return Ok(false);
         }
-        if !env.state.rules4.custom() {
+        // Where a user's routes say what is local, the addresses alone do not.
+        if !env.state.rules4.custom() && !env.state.custom_local4 {
             cx.check(D::V4SourceLocal, !addr::is_interface_address(env, key.src))?;
             return Ok(false);
         }
@@ -249,14 +256,28 @@ fn validate_source<O: Observer>(
     cx.check(D::V4SourceLocal, back.found != RouteType::Local || accept_local)?;
     let members = back.group.map_or(&[][..], |g| &g.members[..]);
     let here = members.iter().any(|m| m.oif == cx.iif.index);
+    let on_link = |route: &Route<'_>| route.member.is_some_and(|m| m.via.is_none());
     if here {
-        return Ok(
-            back.path.is_some_and(|p| p.scope >= SCOPE_LINK) && back.member.is_some_and(|m| m.via.is_none())
-        );
+        return Ok(on_link(&back));
     }
-    let loose = filter == 0 || (filter == 2 && !cx.iif.addrs4.is_empty());
-    cx.check(D::V4ReversePath, loose)?;
-    Ok(false)
+    if cx.iif.addrs4.is_empty() {
+        return cx.check(D::V4ReversePath, filter == 0).map(|()| false);
+    }
+    cx.check(D::V4ReversePath, filter != 1)?;
+    // Whether it could be on the link, though there is a better way to it.
+    let here = lookup(
+        env,
+        &RuleKey {
+            dst: key.src,
+            src: key.dst,
+            iif,
+            oif: cx.iif.index,
+            sport: key.dport,
+            dport: key.sport,
+            ..*key
+        },
+    );
+    Ok(here.is_ok_and(|route| route.found == RouteType::Unicast && on_link(&route)))
 }
 
 /// Rules in order, each with its table. Linux: __fib_lookup.
@@ -264,7 +285,7 @@ pub fn lookup<'a>(env: Env<'a>, key: &RuleKey<Ipv4Addr>) -> Result<Route<'a>, Er
     for rule in env.state.rules4.matching(key) {
         match rule.action {
             RuleAction::Table(id) => {
-                if let Some(answer) = table(env, id, rule, key) {
+                if let Some(answer) = table(env, id, Some(rule), key) {
                     return answer;
                 }
             }
@@ -277,14 +298,35 @@ pub fn lookup<'a>(env: Env<'a>, key: &RuleKey<Ipv4Addr>) -> Result<Route<'a>, Er
     Err(Errno::NetUnreachable)
 }
 
+/// What table local says of an address: the host's own, a broadcast, a group, or else unicast, which it also is to a route
+/// that refuses it. Linux: inet_addr_type.
+pub fn type_of(env: Env<'_>, addr: Ipv4Addr) -> RouteType {
+    if addr.is_unspecified() || addr.is_broadcast() {
+        return RouteType::Broadcast;
+    }
+    if addr.is_multicast() {
+        return RouteType::Multicast;
+    }
+    let key = own_key(env, Ipv4Addr::UNSPECIFIED, addr, 0);
+    match table(env, TABLE_LOCAL, None, &key) {
+        Some(Ok(route)) => route.found,
+        _ => RouteType::Unicast,
+    }
+}
+
 /// The longest prefix with a usable alias; `None` lets the next rule try. Linux: fib_table_lookup.
 fn table<'a>(
     env: Env<'a>,
     id: u32,
-    rule: &Rule<Ipv4Addr>,
+    rule: Option<&Rule<Ipv4Addr>>,
     key: &RuleKey<Ipv4Addr>,
 ) -> Option<Result<Route<'a>, Errno>> {
+    let mut passed = None;
     for (len, set) in env.view.table::<Ipv4Addr>(id)?.lookup(key.dst) {
+        let network = key.dst.to_bits() & u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
+        if passed == Some(network) {
+            continue;
+        }
         for path in set.paths.iter().filter(|p| p.tos == 0 || p.tos == key.tos) {
             match path.kind {
                 RouteType::Throw => return None,
@@ -297,10 +339,18 @@ fn table<'a>(
             if group.kind == GroupKind::Blackhole {
                 return Some(Err(Errno::Blackhole));
             }
-            // The first next hop that is alive; a dead alias lets the next one or a shorter prefix answer.
-            let usable = |m: &&Member| !m.dead && (key.oif == 0 || key.oif == m.oif);
-            let Some(member) = group.members.iter().find(usable) else { continue };
-            if rule.suppresses(len) {
+            // The first next hop that is alive and not left out because its link has no carrier; without one the next
+            // alias or a shorter prefix answers.
+            let usable = |m: &&Member| m.upper >= 0 && (key.oif == 0 || key.oif == m.oif);
+            let Some(member) = group.members.iter().find(usable) else {
+                // Behind an object that is of no use the kernel looks at no other route of prefixes that begin alike.
+                if !group.object {
+                    continue;
+                }
+                passed = Some(network);
+                break;
+            };
+            if rule.is_some_and(|rule| rule.suppresses(len)) {
                 return None;
             }
             return Some(Ok(Route {
@@ -317,27 +367,50 @@ fn table<'a>(
     None
 }
 
-/// The route of a packet that this router makes itself. Linux: ip_route_output_key_hash.
-pub fn output<'a>(env: Env<'a>, dst: Ipv4Addr, tos: u8, oif: u32, packet: &[u8]) -> Result<Route<'a>, Errno> {
-    let src = Ipv4Addr::UNSPECIFIED;
-    let iif = loopback(env);
-    let key = RuleKey {
-        src,
-        dst,
-        iif,
-        oif,
-        tos: tos & TOS_MASK,
-        mark: 0,
-        ipproto: proto::ICMP,
-        sport: 0,
-        dport: 0,
-    };
-    let mut route = lookup(env, &key)?;
+/// The route of a packet that this router makes itself about `packet`, and its source, which is chosen here if it is not
+/// specified. Linux: ip_route_output_key_hash_rcu, __mkroute_output.
+pub fn output<'a>(
+    env: Env<'a>,
+    key: &RuleKey<Ipv4Addr>,
+    packet: &[u8],
+) -> Result<(Route<'a>, Option<Ipv4Addr>), Errno> {
+    let bound = Some(key.src).filter(|src| !src.is_unspecified());
+    if bound.is_some_and(|src| !addr::is_ours(env, src)) {
+        return Err(Errno::NetUnreachable);
+    }
+    let mut route = lookup(env, key)?;
     if let Some(group) = route.group.filter(|g| g.members.len() > 1) {
-        let chosen = group.select(multipath::hash4(env.state, packet), |m| good(env, &group.kind, m));
+        let scope = route.path.map_or(0, |p| p.scope);
+        let hash = multipath::hash4(env.state, packet);
+        let chosen = match bound.filter(|_| !group.object) {
+            Some(src) => speaking_as(env, group, hash, src, scope),
+            None => group.select(hash, |m| good(env, &group.kind, m)),
+        };
         route.member = chosen.and_then(|i| group.members.get(i)).or(route.member);
     }
-    Ok(route)
+    let src = bound.or_else(|| addr::of_route(env, &route));
+    let leaks = |oif: &Iface| {
+        oif.kind != LinkKind::Loopback
+            && !combine::or(env.state.sysctl.all4.route_localnet, oif.conf4.route_localnet)
+    };
+    // RFC 1122 3.2.1.3 (g): no loopback address leaves the host.
+    if src.is_some_and(|src| src.is_loopback()) && route.oif(env).is_some_and(leaks) {
+        return Err(Errno::Blackhole);
+    }
+    Ok((route, src))
+}
+
+/// The leg for a flow whose source is given: one that would choose the same source goes before the one that the hash
+/// chooses. Linux: fib_select_multipath.
+fn speaking_as(env: Env<'_>, group: &Group, hash: u32, src: Ipv4Addr, scope: u8) -> Option<usize> {
+    let usable = |m: &Member| m.upper >= 0 && good(env, &group.kind, m);
+    let score = |m: &Member| {
+        2 * u8::from(addr::of_member(env, group.object, m, scope) == Some(src))
+            + u8::from(i64::from(hash) <= i64::from(m.upper))
+    };
+    let all = group.members.iter().enumerate().filter(|(_, m)| usable(m)).map(|(i, m)| (i, score(m)));
+    // The first of the best.
+    all.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(i, _)| i)
 }
 
 struct Shown<'s, 'a>(&'s Result<Route<'a>, Errno>);

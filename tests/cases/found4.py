@@ -1,0 +1,71 @@
+"""IPv4 forwarding where routes, options and sources meet: small routers that drawn boxes shrank to."""
+
+from box import Case, finish, neighbour, route, router, table, udp
+from scapy.all import ICMP, IP, Raw
+
+case = Case("ip4-fragment-last", "The last piece may be as long as the MTU: only what another piece follows ends at a multiple of eight bytes.", router(mtu=600))
+for size in (600, 601, 1176, 1177, 1180, 1181, 1182):
+    case.ip4(Raw(bytes(size - 20)))
+
+down = router(links=3).replace('name = "p1"', 'name = "p1"\ncarrier = false', 1).split("\n[sysctl]")[0]
+case = Case("ip4-linkdown-ignored", "A route over a link without carrier is passed over where that is asked for.", finish(down + route("10.0.0.0/8", via="10.0.3.1", dev="p2"), {"net.ipv4.conf.all.ignore_routes_with_linkdown": 1}))
+case.ip4()
+case.ip4(dst="10.0.2.1")
+
+locked = route("10.2.0.0/17", via="10.0.2.1", dev="p1", mtu_lock=True) + route("10.3.0.0/16", dev="p1", mtu_lock=True) + neighbour("p1", "10.3.0.9")
+case = Case("ip4-mtu-locked", "A locked MTU without a value is 576 through a gateway, and the interface's without one.", router(locked))
+for dst in ("10.2.0.9", "10.3.0.9"):
+    case.ip4(Raw(bytes(557)), dst=dst)
+    case.ip4(Raw(bytes(557)), dst=dst, flags="DF")
+
+media = {"net.ipv4.conf.all.shared_media": 0, "net.ipv4.conf.p0.shared_media": 0}
+near = "".join(neighbour("p0", f"10.0.1.{n}") for n in (5, 6, 7)) + route("10.4.0.0/16", dev="p0") + neighbour("p0", "10.4.0.9") + neighbour("p0", "10.4.0.8")
+case = Case("ip4-redirect-subnets", "Without shared media only a sender on one of the link's own subnets is redirected, to whatever is near it.", router(near, sysctl=media))
+case.ip4(src="10.0.1.5", dst="10.0.1.1")
+case.ip4(src="10.4.0.9", dst="10.0.1.1")
+case.ip4(src="10.0.1.6", dst="10.4.0.8")
+case.ip4(src="10.0.1.7", dst="10.1.0.9")
+
+via6 = route("10.66.0.0/16", via="2001:db8:1::1", dev="p0") + neighbour("p0", "10.0.1.5")
+case = Case("ip4-redirect-via-ip6", "A redirect to a gateway of IPv6 names the destination.", router(via6))
+case.ip4(src="10.0.1.5", dst="10.66.0.9")
+
+elsewhere = route("10.0.1.5/32", via="10.0.2.1", dev="p1") + neighbour("p0", "10.0.1.5")
+case = Case("ip4-redirect-other-way", "A sender that could be on the link is told of the better hop though the way to it leads elsewhere.", router(elsewhere))
+case.ip4(src="10.0.1.5", dst="10.0.1.1")
+
+away = route("0.0.0.0/0", via="10.0.1.1", dev="p0", table=100)
+spoken = "".join(table("rule", pref=10 + n, table=100, from_=f"10.0.{n}.254/32") for n in (1, 2)) + away
+case = Case("ip4-error-rule-source", "An error about a packet to the router is routed by the address that it was sent to, others by none.", router(spoken))
+case.ip4(Raw(bytes(8)), proto=253, dst="10.0.2.254", src="10.2.0.77")
+case.ip4(dst="10.99.0.1", src="10.2.0.78")
+
+by_type = "".join(table("rule", pref=10 + n, family=4, dport=str(port), table=100) for n, port in enumerate((0x0B00, 0x0300, 1000)))
+case = Case("ip4-rule-icmp-type", "To a rule that asks for ports, type and code of the router's own message are its destination port.", router(by_type, route("10.1.0.0/16", via="10.0.2.1", dev="p1", table=100)))
+case.ip4(ttl=1)
+case.ip4(dst="10.99.0.1")
+case.ip4(ICMP() / Raw(bytes(8)), ttl=1)
+
+local = route("10.77.0.0/16", dev="lo", type_="local")
+case = Case("ip4-custom-local", "Once a user's route says what is local, sources are looked up there, and not only compared with addresses.", router(local))
+case.ip4(src="10.77.0.5")
+case.ip4(dst="10.77.0.5", payload=Raw(bytes(8)), proto=253)
+
+two = table("address", dev="p1", prefix="10.5.0.1/24") + neighbour("p1", "10.5.0.9")
+ways = route("10.2.0.0/17", nexthop=[{"via": "10.0.2.1", "dev": "p1"}, {"via": "10.5.0.9", "dev": "p1"}])
+case = Case("ip4-record-route-multipath", "What the record of the route names is the first way out of that link, whichever was taken.", router(two, ways))
+for n in range(6):
+    case.ip4(dst=f"10.2.0.{n + 1}", options=[Raw(bytes([7, 7, 4, 0, 0, 0, 0, 0]))])
+
+reject = route("10.80.0.0/16", type_="unreachable")
+case = Case("ip4-timestamp-refused", "To a prespecified timestamp an address that a route refuses is somebody else's.", router(reject))
+case.ip4(options=[Raw(bytes([68, 12, 5, 3, 10, 80, 0, 1, 0, 0, 0, 0]))])
+
+case = Case("ip4-icmp-error-local", "Errors to the router about packets that nobody sent count as errors; so do types that nobody knows.")
+quoted = bytes(IP(src="10.0.1.254", dst="10.9.9.9") / udp())
+for kind, code, rest in ((3, 1, quoted), (3, 1, quoted[:19]), (3, 1, quoted[:27]), (3, 16, quoted), (11, 1, quoted), (12, 0, quoted), (4, 0, quoted), (3, 1, quoted[:9] + bytes([253]) + quoted[10:]), (0, 0, b""), (19, 0, b""), (40, 0, b""), (9, 0, b"")):
+    case.ip4(ICMP(type=kind, code=code) / Raw(rest), dst="10.0.1.254")
+    case.ip4(ICMP(type=kind, code=code) / Raw(rest), dst="224.0.0.1")
+
+case = Case("ip4-udp-length", "Of a datagram that is shorter than its packet only what it says is quoted.")
+case.ip4(Raw(bytes(udp(20)) + b"more"), dst="10.0.1.254")

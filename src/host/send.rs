@@ -76,7 +76,13 @@ pub fn slot6<O>(act: &Act<'_, '_, O>, (route, oif): &(Route6<'_>, &Iface)) -> u1
 }
 
 /// The source that suits a way. Linux: ip6_route_get_saddr.
-pub fn source6<O>(act: &Act<'_, '_, O>, route: &Route6<'_>, oif: &Iface, dst: Ipv6Addr) -> Option<Ipv6Addr> {
+pub fn source6<'a, O>(
+    act: &Act<'a, '_, O>,
+    route: &Route6<'a>,
+    oif: &'a Iface,
+    dst: Ipv6Addr,
+) -> Option<Ipv6Addr> {
+    let oif = route.speaking(act.env).unwrap_or(oif);
     route.path.and_then(|p| p.prefsrc).or_else(|| addr::select(act.env, dst, Some(oif)))
 }
 

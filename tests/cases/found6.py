@@ -119,3 +119,16 @@ for data, to, mac in (
     (ICMPv6ND_RS() / ICMPv6NDOptSrcLLAddr(lladdr="02:00:00:00:07:07"), "ff02::2", "33:33:00:00:00:02"),
 ):
     case.ip6(data, src="2001:db8:1::77", dst=to, mac=mac, hlim=255)
+
+objects = "".join(table("nexthop", id=n, via=f"2001:db8:{n}::1", dev=f"p{n - 1}") for n in (1, 2))
+group = table("nexthop", id=3, group=[{"id": 1, "weight": 1}, {"id": 2, "weight": 254}])
+far = route("2001:db8:a3::/48", nhid=3)
+case = Case("ip6-source-of-group", "What answers a group of hosts speaks as if by the first member of a nexthop group, whichever sends.", router(objects, group, far, sysctl={"net.ipv4.fib_multipath_hash_seed": 7}))
+for host in range(1, 9):
+    case.ip6(ICMPv6EchoRequest(data=bytes(8)), src=f"2001:db8:a3::{host:x}", dst="ff02::1", mac="33:33:00:00:00:01", hlim=1)
+
+either = route("2001:db8:a1::/48", type_="blackhole") + route("2001:db8:a4::/48", type_="blackhole") + route("2001:db8:a4::/48", via="2001:db8:1::1", dev="p0", metric=1024)
+case = Case("ip6-error-reject-first", "Where no interface is wished for, a route that rejects is as good as one that does not: the first counts.", router(either))
+case.ip6(src="2001:db8:a4::1", hlim=1)
+case.ip6(src="2001:db8:a4::2", dst="2001:db8:a4::9")
+case.ip6(src="2001:db8:1::7", dst="2001:db8:a4::9")

@@ -140,7 +140,8 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
     name_way(act, quote, kind, limited, src, &back);
     look_again(act, quote, offender);
     let wished = back.path.and_then(|p| p.prefsrc);
-    let Some(src) = src.or(wished).or_else(|| addr::select(env, peer, Some(out))) else {
+    let speaking = back.speaking(env).unwrap_or(out);
+    let Some(src) = src.or(wished).or_else(|| addr::select(env, peer, Some(speaking))) else {
         return act.unsent(NO_ADDRESS, format_args!("ICMPv6 {kind_byte}/{code} to {peer}"));
     };
     let hop_limit = back.path.map_or(0, |p| p.hoplimit);

@@ -61,6 +61,14 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// The interface for which a source is chosen: of a nexthop group that of its first member, whichever sends.
+    /// Linux: ip6_route_get_saddr, fib6_info_nh_dev.
+    pub fn speaking(&self, env: Env<'a>) -> Option<&'a Iface> {
+        let group = self.path.and_then(|p| env.view.group(p.group?)).filter(|g| g.kind != GroupKind::Plain);
+        let member = group.and_then(|g| g.members.first()).or(self.member)?;
+        env.state.ifaces.get(member.oif)
+    }
+
     /// Whether `dst`, which it leads to, is an anycast address, or the first of a prefix without a gateway, which is taken
     /// for that of its routers. RFC 4291 2.6.1; Linux: ipv6_anycast_destination.
     pub fn is_anycast(&self, dst: Ipv6Addr) -> bool {
@@ -331,8 +339,9 @@ pub(super) fn score(env: Env<'_>, path: &Path<Ipv6Addr>, wish: Wish, above: i32)
     } << 2;
     let group = path.group.and_then(|id| env.view.group(id));
     let Some(group) = group.filter(|g| g.kind != GroupKind::Blackhole) else {
-        // Reject routes stand on the loopback device, which no packet asks for.
-        return (!wish.strict).then_some(preference);
+        // Reject routes stand on the loopback device: as good as any where no interface is wished for.
+        let any = if wish.prefer == 0 { 2 } else { 0 };
+        return (!wish.strict).then_some(preference | any);
     };
     // What is the host's own does not depend on a carrier. Linux: fib6_ifdown.
     let ours = matches!(path.kind, RouteType::Local | RouteType::Anycast);

@@ -40,6 +40,7 @@
 mod adjacency;
 mod aliases;
 mod arena;
+mod direct;
 mod error;
 mod group;
 mod ip;

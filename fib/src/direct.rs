@@ -36,6 +36,8 @@ use std::sync::Arc;
 
 use zerocopy::FromZeros;
 
+use crate::granules::zeroed;
+use crate::lpm::{Full, Large};
 use crate::path::PathSetId;
 use crate::prefix::Prefix;
 use crate::publish::{Guard, Limbo, Shared};
@@ -44,7 +46,7 @@ use crate::sync::plain::{AtomicU16, AtomicU32, Ordering};
 mod blocks;
 
 use blocks::{Blocks, Shape};
-pub(crate) use blocks::Shelf;
+pub use blocks::Shelf;
 
 /// Bits that the root looks at.
 const ROOT_BITS: u8 = 18;
@@ -84,22 +86,13 @@ pub(crate) struct Tail {
     above: AtomicU16,
 }
 
-/// All numbers of tails are in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Full;
-
 /// A table.
 #[derive(Debug)]
-pub(crate) struct Direct {
+pub struct Direct {
     root: Box<[AtomicU32]>,
     short: Box<[AtomicU16]>,
     slices: Box<[Shared<Slice>]>,
     blocks: Arc<Blocks>,
-}
-
-/// Zeroed memory, which the system only provides where it is touched.
-fn zeroed<T: FromZeros>(len: usize) -> Box<[T]> {
-    <[T]>::new_box_zeroed_with_elems(len).unwrap_or_else(|_| handle_alloc_error(Layout::new::<T>()))
 }
 
 /// The place of a prefix in the heap that counts lengths from `from`.
@@ -147,9 +140,19 @@ impl Tail {
     }
 }
 
-impl Direct {
-    /// An empty table.
-    pub(crate) fn new(shelf: &Shelf) -> Direct {
+impl Large<Ipv4Addr> for Direct {
+    type Shelf = Shelf;
+    type Matches<'g> = Matches<'g>;
+
+    fn shelf(limbo: &Limbo) -> Shelf {
+        Shelf::new(limbo)
+    }
+
+    fn bytes(shelf: &Shelf) -> usize {
+        shelf.bytes()
+    }
+
+    fn new(shelf: &Shelf) -> Direct {
         Direct {
             root: zeroed(1 << ROOT_BITS),
             short: zeroed(2 << ROOT_BITS),
@@ -158,53 +161,7 @@ impl Direct {
         }
     }
 
-    /// The longest match alone.
-    pub(crate) fn longest(&self, guard: &Guard<'_>, addr: Ipv4Addr) -> Option<PathSetId> {
-        let addr = u32::from(addr);
-        let block = self.root.get(slot18(addr)).map_or(0, |root| root.load(Ordering::Acquire));
-        let answer = self.blocks.answer(block, slot24(addr));
-        self.resolve(guard, addr, answer)
-    }
-
-    /// The longest matches of many addresses; the rest of `found` stays where `addrs` is shorter.
-    pub(crate) fn longest_of(&self, guard: &Guard<'_>, addrs: &[Ipv4Addr], found: &mut [Option<PathSetId>]) {
-        for (addrs, found) in addrs.chunks(BATCH).zip(found.chunks_mut(BATCH)) {
-            let mut blocks = [0; BATCH];
-            for (block, &addr) in blocks.iter_mut().zip(addrs) {
-                *block = self.root.get(slot18(addr.into())).map_or(0, |root| root.load(Ordering::Acquire));
-            }
-            let mut answers = [0; BATCH];
-            for ((answer, block), &addr) in answers.iter_mut().zip(blocks).zip(addrs) {
-                *answer = self.blocks.answer(block, slot24(addr.into()));
-            }
-            for ((found, answer), &addr) in found.iter_mut().zip(answers).zip(addrs) {
-                *found = self.resolve(guard, addr.into(), answer);
-            }
-        }
-    }
-
-    /// From a block's answer to a path set.
-    fn resolve(&self, guard: &Guard<'_>, addr: u32, answer: u16) -> Option<PathSetId> {
-        if answer >= SLOW {
-            return self.resolve_odd(guard, addr, answer);
-        }
-        let any = self.short(1);
-        PathSetId::new(if answer == 0 { any } else { answer })
-    }
-
-    #[cold]
-    fn resolve_odd(&self, guard: &Guard<'_>, addr: u32, answer: u16) -> Option<PathSetId> {
-        if answer == SLOW {
-            return self.lookup(guard, addr.into()).next().map(|(_, id)| id);
-        }
-        let tail = self.blocks.tail(guard, answer & !IN_TAIL)?;
-        let best = tail.best.get(addr as usize % ADDRESSES).copied().filter(|&id| id != 0);
-        let best = best.unwrap_or_else(|| tail.above.load(Ordering::Acquire));
-        PathSetId::new(if best == 0 { self.short(1) } else { best })
-    }
-
-    /// All prefixes that hold `addr`, the longest first.
-    pub(crate) fn lookup<'g>(&'g self, guard: &'g Guard<'_>, addr: Ipv4Addr) -> Matches<'g> {
+    fn lookup<'g>(&'g self, guard: &'g Guard<'_>, addr: Ipv4Addr) -> Matches<'g> {
         let addr = u32::from(addr);
         let slice = self.slices.get(slot18(addr)).and_then(|slice| slice.load(guard));
         let number = slice.and_then(|slice| slice.tails.get(slot24(addr)));
@@ -220,27 +177,30 @@ impl Direct {
         Matches { direct: self, slice, tail, addr, next: Some(longest) }
     }
 
-    fn short(&self, at: usize) -> u16 {
-        self.short.get(at).map_or(0, |id| id.load(Ordering::Acquire))
+    fn longest(&self, guard: &Guard<'_>, addr: Ipv4Addr) -> Option<PathSetId> {
+        let addr = u32::from(addr);
+        let block = self.root.get(slot18(addr)).map_or(0, |root| root.load(Ordering::Acquire));
+        let answer = self.blocks.answer(block, slot24(addr));
+        self.resolve(guard, addr, answer)
     }
 
-    /// The id of exactly this prefix, for the writer.
-    pub(crate) fn get(&self, prefix: Prefix<Ipv4Addr>, shelf: &Shelf, limbo: &Limbo) -> Option<PathSetId> {
-        let (addr, len) = (u32::from(prefix.addr()), prefix.len());
-        let slice = || self.slices.get(slot18(addr)).and_then(|slice| slice.peek(limbo));
-        PathSetId::new(match len {
-            0..=ROOT_BITS => self.short(place(addr, 0, len)),
-            ..=BLOCK_BITS => slice()?.heap.get(place(addr, ROOT_BITS, len))?.load(Ordering::Relaxed),
-            _ => {
-                let number = slice()?.tails.get(slot24(addr))?.load(Ordering::Relaxed);
-                let tail = Some(number).filter(|&n| n != 0).and_then(|n| shelf.tail(n, limbo))?;
-                *tail.heap.get(place(addr, BLOCK_BITS, len))?
+    fn longest_of(&self, guard: &Guard<'_>, addrs: &[Ipv4Addr], found: &mut [Option<PathSetId>]) {
+        for (addrs, found) in addrs.chunks(BATCH).zip(found.chunks_mut(BATCH)) {
+            let mut blocks = [0; BATCH];
+            for (block, &addr) in blocks.iter_mut().zip(addrs) {
+                *block = self.root.get(slot18(addr.into())).map_or(0, |root| root.load(Ordering::Acquire));
             }
-        })
+            let mut answers = [0; BATCH];
+            for ((answer, block), &addr) in answers.iter_mut().zip(blocks).zip(addrs) {
+                *answer = self.blocks.answer(block, slot24(addr.into()));
+            }
+            for ((found, answer), &addr) in found.iter_mut().zip(answers).zip(addrs) {
+                *found = self.resolve(guard, addr.into(), answer);
+            }
+        }
     }
 
-    /// Gives `prefix` an id, or takes it away; the one it had comes back.
-    pub(crate) fn set(
+    fn set(
         &self,
         prefix: Prefix<Ipv4Addr>,
         id: Option<PathSetId>,
@@ -261,6 +221,58 @@ impl Direct {
             _ => self.set_long(addr, len, id, shelf, limbo)?,
         };
         Ok(PathSetId::new(old))
+    }
+
+    fn get(&self, prefix: Prefix<Ipv4Addr>, shelf: &Shelf, limbo: &Limbo) -> Option<PathSetId> {
+        let (addr, len) = (u32::from(prefix.addr()), prefix.len());
+        let slice = || self.slices.get(slot18(addr)).and_then(|slice| slice.peek(limbo));
+        PathSetId::new(match len {
+            0..=ROOT_BITS => self.short(place(addr, 0, len)),
+            ..=BLOCK_BITS => slice()?.heap.get(place(addr, ROOT_BITS, len))?.load(Ordering::Relaxed),
+            _ => {
+                let number = slice()?.tails.get(slot24(addr))?.load(Ordering::Relaxed);
+                let tail = Some(number).filter(|&n| n != 0).and_then(|n| shelf.tail(n, limbo))?;
+                *tail.heap.get(place(addr, BLOCK_BITS, len))?
+            }
+        })
+    }
+
+    fn clear(&self, shelf: &mut Shelf, limbo: &Limbo) {
+        for (root, slice) in self.root.iter().zip(&self.slices) {
+            shelf.give_up(root.load(Ordering::Relaxed), limbo);
+            for number in slice.peek(limbo).iter().flat_map(|slice| &slice.tails) {
+                let number = number.load(Ordering::Relaxed);
+                if number != 0 {
+                    shelf.give_up_tail(number, limbo);
+                }
+            }
+        }
+    }
+}
+
+impl Direct {
+    /// From a block's answer to a path set.
+    fn resolve(&self, guard: &Guard<'_>, addr: u32, answer: u16) -> Option<PathSetId> {
+        if answer >= SLOW {
+            return self.resolve_odd(guard, addr, answer);
+        }
+        let any = self.short(1);
+        PathSetId::new(if answer == 0 { any } else { answer })
+    }
+
+    #[cold]
+    fn resolve_odd(&self, guard: &Guard<'_>, addr: u32, answer: u16) -> Option<PathSetId> {
+        if answer == SLOW {
+            return self.lookup(guard, addr.into()).next().map(|(_, id)| id);
+        }
+        let tail = self.blocks.tail(guard, answer & !IN_TAIL)?;
+        let best = tail.best.get(addr as usize % ADDRESSES).copied().filter(|&id| id != 0);
+        let best = best.unwrap_or_else(|| tail.above.load(Ordering::Acquire));
+        PathSetId::new(if best == 0 { self.short(1) } else { best })
+    }
+
+    fn short(&self, at: usize) -> u16 {
+        self.short.get(at).map_or(0, |id| id.load(Ordering::Acquire))
     }
 
     /// As `set`, of more than 18 bits.
@@ -367,18 +379,6 @@ impl Direct {
         root.store(new, Ordering::Release);
     }
 
-    /// Gives back all blocks and tails. To be called once, when no new reader finds the table.
-    pub(crate) fn clear(&self, shelf: &mut Shelf, limbo: &Limbo) {
-        for (root, slice) in self.root.iter().zip(&self.slices) {
-            shelf.give_up(root.load(Ordering::Relaxed), limbo);
-            for number in slice.peek(limbo).iter().flat_map(|slice| &slice.tails) {
-                let number = number.load(Ordering::Relaxed);
-                if number != 0 {
-                    shelf.give_up_tail(number, limbo);
-                }
-            }
-        }
-    }
 }
 
 impl Slice {
@@ -389,7 +389,7 @@ impl Slice {
 
 /// The prefixes that hold an address as `(length, path set)`, the longest first.
 #[derive(Clone, Debug)]
-pub(crate) struct Matches<'g> {
+pub struct Matches<'g> {
     direct: &'g Direct,
     slice: Option<&'g Slice>,
     tail: Option<&'g Tail>,

@@ -1,51 +1,36 @@
-//! Where blocks and tails lie, shared by all tables of a family; and the writer's account of the room.
+//! Blocks and tails, shared by all IPv4 tables; and the writer's account of them.
 //!
-//! A granule is two words of 64 bits. A block takes 1 to 9 of them: its bits, then four answers to a word. Blocks of one
-//! answer are shared: there is one for each id, which the writer counts. Called by `direct`.
+//! A block is a record of 1 to 9 granules: its bits, then four answers to a word. Blocks of one answer are shared: there is
+//! one for each id, which the writer counts. Called by `direct`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{ANSWERS, SLOW, Tail, zeroed};
+use super::{ANSWERS, SLOW, Tail};
+use crate::granules::{Granules, WORDS, Words};
 use crate::publish::{Guard, Limbo, Shared};
-use crate::sync::plain::{AtomicU64, Ordering};
 
-/// Words of a granule.
-const WORDS: usize = 2;
-/// Granules: 64 MiB of addresses, of which only what is used costs memory. A whole Internet table takes 5 MiB.
-const GRANULES: u32 = 1 << 22;
 /// Tails, as many as an answer can number.
 const TAILS: usize = 1 << 15;
 /// Answers in a word.
 const PACKED: usize = 4;
-/// Sizes of blocks, in granules.
-const SIZES: usize = 10;
+/// Granules of the largest block.
+const LARGEST: usize = (1 + ANSWERS / PACKED).div_ceil(WORDS);
 
 /// What readers see.
 #[derive(Debug)]
 pub(crate) struct Blocks {
-    words: Box<[AtomicU64]>,
+    words: Arc<Words>,
     tails: Box<[Shared<Tail>]>,
 }
 
 impl Blocks {
-    fn new() -> Self {
-        let words: Box<[AtomicU64]> = zeroed(GRANULES as usize * WORDS);
-        // Granule 0: every /24 has the answer 0.
-        if let Some(bits) = words.first() {
-            bits.store(1, Ordering::Relaxed);
-        }
-        Blocks { words, tails: (0..TAILS).map(|_| Shared::empty()).collect() }
-    }
-
     /// The answer of a block for the /24 with this number in its /18.
-    pub(super) fn answer(&self, granule: u32, slot: usize) -> u16 {
-        let at = granule as usize * WORDS;
-        let bits = self.words.get(at).map_or(0, |word| word.load(Ordering::Acquire));
+    pub(super) fn answer(&self, block: u32, slot: usize) -> u16 {
         // Bit 0 is always set, so at least one is counted.
-        let rank = ((bits << (63 - slot)).count_ones() as usize).wrapping_sub(1) & (ANSWERS - 1);
-        let word = self.words.get(at + 1 + rank / PACKED).map_or(0, |word| word.load(Ordering::Acquire));
-        (word >> (rank % PACKED * 16)) as u16
+        let bits = self.words.get(block, 0) << (63 - slot);
+        let rank = (bits.count_ones() as usize).wrapping_sub(1) % ANSWERS;
+        (self.words.get(block, 1 + rank / PACKED) >> (rank % PACKED * 16)) as u16
     }
 
     /// A tail. `None` only for a number that no answer of this batch holds.
@@ -85,9 +70,11 @@ impl Shape {
         answers.map(|four| four.iter().rev().fold(0, |word, &answer| word << 16 | u64::from(answer)))
     }
 
-    fn granules(&self) -> usize {
-        (1 + self.count.div_ceil(PACKED)).div_ceil(WORDS)
-    }
+}
+
+/// Granules of a block of so many answers.
+fn granules(answers: usize) -> usize {
+    (1 + answers.div_ceil(PACKED)).div_ceil(WORDS)
 }
 
 /// The block of one answer: where it is, and how many root slots name it.
@@ -99,36 +86,30 @@ struct Constant {
 
 /// The writer's account.
 #[derive(Debug)]
-pub(crate) struct Shelf {
+pub struct Shelf {
     blocks: Arc<Blocks>,
-    /// Free blocks by size.
-    free: [Vec<u32>; SIZES],
-    /// The first granule never used. Granule 0 is the block of answer 0, with which every root slot begins.
-    next: u32,
-    /// Given up in an epoch: (epoch, granule, size). Oldest first.
-    waiting: VecDeque<(u64, u32, u8)>,
+    granules: Granules,
     constants: Vec<Constant>,
     free_tails: Vec<u16>,
     next_tail: u16,
     waiting_tails: VecDeque<(u64, u16)>,
-    /// Granules in use.
-    used: u32,
 }
 
 impl Shelf {
     pub(crate) fn new(limbo: &Limbo) -> Shelf {
+        let granules = Granules::new(LARGEST);
+        let tails = (0..TAILS).map(|_| Shared::empty()).collect();
+        let blocks = Arc::new(Blocks { words: Arc::clone(granules.words()), tails });
         let mut shelf = Shelf {
-            blocks: Arc::new(Blocks::new()),
-            free: Default::default(),
-            next: 1,
-            waiting: VecDeque::new(),
+            blocks,
+            granules,
             constants: Vec::new(),
             free_tails: Vec::new(),
             next_tail: 1,
             waiting_tails: VecDeque::new(),
-            used: 1,
         };
-        // One user for good, so that it is there when there is no room for anything else.
+        // Block 0, with which every root slot begins, has the answer 0. The other is there when there is no room for more.
+        shelf.constant(0, limbo);
         shelf.constant(SLOW, limbo);
         shelf
     }
@@ -137,10 +118,10 @@ impl Shelf {
         &self.blocks
     }
 
-    /// Bytes that lookups may touch.
+    /// Bytes that lookups may touch, roots aside.
     pub(crate) fn bytes(&self) -> usize {
-        let tails = usize::from(self.next_tail) - self.free_tails.len();
-        self.used as usize * WORDS * size_of::<u64>() + tails * size_of::<Tail>()
+        let tails = usize::from(self.next_tail) - 1 - self.free_tails.len() - self.waiting_tails.len();
+        self.granules.used() as usize * WORDS * size_of::<u64>() + tails * size_of::<Tail>()
     }
 
     /// The block that says this, one more user of it; where there is no room, one that sends lookups to the heaps. `old` is
@@ -152,7 +133,7 @@ impl Shelf {
         }
         let new = match shape.answers {
             [answer, ..] if shape.count == 1 => self.constant(answer, limbo),
-            _ => self.take(shape.granules(), limbo).inspect(|&granule| self.write(granule, shape)),
+            _ => self.granules.take(granules(shape.count), limbo).inspect(|&granule| self.write(granule, shape)),
         };
         let new = new.or_else(|| self.constant(SLOW, limbo)).unwrap_or(0);
         self.give_up(old, limbo);
@@ -162,16 +143,12 @@ impl Shelf {
     /// The shared block of one answer.
     fn constant(&mut self, answer: u16, limbo: &Limbo) -> Option<u32> {
         let id = usize::from(answer);
-        if id == 0 {
-            return Some(0);
-        }
-        let shape = &Shape::new(&[answer; ANSWERS]);
         if self.constants.len() <= id {
             self.constants.resize(id + 1, Constant::default());
         }
         if self.constants.get(id)?.users == 0 {
-            let granule = self.take(1, limbo)?;
-            self.write(granule, shape);
+            let granule = self.granules.take(1, limbo)?;
+            self.write(granule, &Shape::new(&[answer; ANSWERS]));
             self.constants.get_mut(id)?.granule = granule;
         }
         let constant = self.constants.get_mut(id)?;
@@ -180,69 +157,32 @@ impl Shelf {
     }
 
     /// A root slot names this block no longer.
-    pub(super) fn give_up(&mut self, granule: u32, limbo: &Limbo) {
-        if granule == 0 {
+    pub(super) fn give_up(&mut self, block: u32, limbo: &Limbo) {
+        if block == 0 {
             return;
         }
-        let bits = self.bits(granule);
-        if bits == 1 {
-            let answer = self.blocks.answer(granule, 0);
-            if let Some(constant) = self.constants.get_mut(usize::from(answer)) {
-                constant.users -= 1;
-                if constant.users > 0 {
-                    return;
-                }
+        let bits = self.bits(block);
+        if bits == 1
+            && let Some(constant) = self.constants.get_mut(usize::from(self.blocks.answer(block, 0)))
+        {
+            constant.users -= 1;
+            if constant.users > 0 {
+                return;
             }
         }
-        let size = (1 + (bits.count_ones() as usize).div_ceil(PACKED)).div_ceil(WORDS);
-        self.used -= size as u32;
-        self.waiting.push_back((limbo.epoch(), granule, size as u8));
+        self.granules.give_up(block, granules(bits.count_ones() as usize), limbo);
     }
 
-    fn bits(&self, granule: u32) -> u64 {
-        self.blocks.words.get(granule as usize * WORDS).map_or(0, |word| word.load(Ordering::Relaxed))
+    fn bits(&self, block: u32) -> u64 {
+        self.granules.words().get(block, 0)
     }
 
     /// Answers first, so that a block that readers know shows each address its old or its new answer.
-    fn write(&self, granule: u32, shape: &Shape) {
-        let at = granule as usize * WORDS;
-        let words = self.blocks.words.get(at..).unwrap_or_default();
-        for (place, word) in words.iter().skip(1).zip(shape.words()) {
-            if place.load(Ordering::Relaxed) != word {
-                place.store(word, Ordering::Release);
-            }
+    fn write(&self, block: u32, shape: &Shape) {
+        for (at, word) in (1..).zip(shape.words()) {
+            self.granules.words().set(block, at, word);
         }
-        if let Some(place) = words.first() {
-            place.store(shape.bits, Ordering::Release);
-        }
-    }
-
-    fn take(&mut self, size: usize, limbo: &Limbo) -> Option<u32> {
-        while let Some(&(epoch, granule, size)) = self.waiting.front() {
-            if !limbo.passed(epoch) {
-                break;
-            }
-            self.waiting.pop_front();
-            self.free.get_mut(usize::from(size))?.push(granule);
-        }
-        let granule = match self.free.get_mut(size)?.pop() {
-            Some(granule) => granule,
-            None => self.fresh(size as u32)?,
-        };
-        self.used += size as u32;
-        Some(granule)
-    }
-
-    /// Granules never used before; else a larger block, of which the rest goes back.
-    fn fresh(&mut self, size: u32) -> Option<u32> {
-        if self.next + size <= GRANULES {
-            self.next += size;
-            return Some(self.next - size);
-        }
-        let larger = (size as usize + 1..SIZES).find(|&s| self.free.get(s).is_some_and(|f| !f.is_empty()))?;
-        let granule = self.free.get_mut(larger)?.pop()?;
-        self.free.get_mut(larger - size as usize)?.push(granule + size);
-        Some(granule)
+        self.granules.words().set(block, 0, shape.bits);
     }
 
     /// A number for a new tail; `None` if all are in use.
@@ -278,19 +218,13 @@ impl Shelf {
         self.waiting_tails.push_back((limbo.epoch(), number));
     }
 
-    /// Granules and tails in use.
     #[cfg(test)]
-    pub(super) fn in_use(&self) -> (u32, usize) {
-        (self.used, usize::from(self.next_tail) - self.free_tails.len() - self.waiting_tails.len())
+    pub(crate) fn exhaust(&mut self) {
+        self.granules.exhaust();
     }
 
     #[cfg(test)]
-    pub(super) fn exhaust(&mut self) {
-        self.next = GRANULES;
-    }
-
-    #[cfg(test)]
-    pub(super) fn exhaust_tails(&mut self) {
+    pub(crate) fn exhaust_tails(&mut self) {
         self.next_tail = TAILS as u16;
     }
 }

@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use zerocopy::FromZeros;
 
-use crate::granules::zeroed;
+use crate::granules::{touched, zeroed};
 use crate::lpm::{Full, Large};
 use crate::path::PathSetId;
 use crate::prefix::Prefix;
@@ -150,6 +150,10 @@ impl Large<Ipv4Addr> for Direct {
 
     fn bytes(shelf: &Shelf) -> usize {
         shelf.bytes()
+    }
+
+    fn root_bytes(&self) -> usize {
+        touched(&self.root)
     }
 
     fn new(shelf: &Shelf) -> Direct {

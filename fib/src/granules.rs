@@ -10,7 +10,7 @@ use std::sync::Arc;
 use zerocopy::FromZeros;
 
 use crate::publish::Limbo;
-use crate::sync::plain::{AtomicU64, Ordering};
+use crate::sync::plain::{AtomicU32, AtomicU64, Ordering};
 
 /// Words of a granule.
 pub(crate) const WORDS: usize = 2;
@@ -20,6 +20,13 @@ const GRANULES: u32 = 1 << 22;
 /// Zeroed memory, which the system only provides where it is touched.
 pub(crate) fn zeroed<T: FromZeros>(len: usize) -> Box<[T]> {
     <[T]>::new_box_zeroed_with_elems(len).unwrap_or_else(|_| handle_alloc_error(Layout::new::<T>()))
+}
+
+/// Bytes of the pages of a root that hold anything but zeroes.
+pub(crate) fn touched(root: &[AtomicU32]) -> usize {
+    const PAGE: usize = 4096;
+    let pages = root.chunks(PAGE / size_of::<AtomicU32>());
+    pages.filter(|page| page.iter().any(|entry| entry.load(Ordering::Relaxed) != 0)).count() * PAGE
 }
 
 /// The published half.

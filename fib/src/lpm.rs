@@ -32,6 +32,8 @@ pub trait Large<A>: Sized + Debug + Send + Sync + 'static {
     fn shelf(limbo: &Limbo) -> Self::Shelf;
     /// Bytes that lookups may touch in what is shared.
     fn bytes(shelf: &Self::Shelf) -> usize;
+    /// Bytes of the root that are not zero, in pages of 4 KiB: the system provides no others.
+    fn root_bytes(&self) -> usize;
     /// An empty table.
     fn new(shelf: &Self::Shelf) -> Self;
     /// All prefixes that hold `addr`, the longest first.
@@ -121,6 +123,14 @@ impl<A: Ip> Lpm<A> {
         match self {
             Lpm::Small(trie) => trie.get(prefix, limbo),
             Lpm::Large(large) => large.get(prefix, shelf?, limbo),
+        }
+    }
+
+    /// Bytes of the root.
+    pub(crate) fn root_bytes(&self) -> usize {
+        match self {
+            Lpm::Small(_) => 0,
+            Lpm::Large(large) => large.root_bytes(),
         }
     }
 

@@ -28,7 +28,7 @@
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-use crate::granules::{Granules, WORDS, Words, zeroed};
+use crate::granules::{Granules, WORDS, Words, touched, zeroed};
 use crate::ip::Ip;
 use crate::lpm::{Full, Large};
 use crate::path::PathSetId;
@@ -266,6 +266,10 @@ impl Large<Ipv6Addr> for Stepped {
 
     fn bytes(shelf: &Granules) -> usize {
         shelf.used() as usize * WORDS * size_of::<u64>()
+    }
+
+    fn root_bytes(&self) -> usize {
+        touched(&self.root)
     }
 
     fn new(shelf: &Granules) -> Stepped {

@@ -171,7 +171,12 @@ impl<'v, A: Ip> TableRef<'v, A> {
     /// What the table holds for `addr`, the longest prefix alone. In large tables two dependent loads for IPv4, one and two for
     /// each byte behind the third that matters for IPv6.
     pub fn longest(&self, addr: A) -> Option<&'v PathSet<A>> {
-        self.sets.get(self.guard, u32::from(self.lpm.longest(self.guard, addr)?.0))
+        self.set(self.longest_id(addr)?)
+    }
+
+    /// The same, as a number for [`TableRef::set`].
+    pub fn longest_id(&self, addr: A) -> Option<PathSetId> {
+        self.lpm.longest(self.guard, addr)
     }
 
     /// The same for many addresses, as numbers for [`TableRef::set`]; where `found` is longer than `addrs`, its rest stays.

@@ -297,6 +297,12 @@ impl<A: Ip> Family<A> {
         Ok(())
     }
 
+    /// Bytes that lookups may touch in large tables.
+    pub(super) fn memory(&self) -> usize {
+        let roots: usize = self.tries.values().map(|trie| trie.root_bytes()).sum();
+        roots + self.shelf.as_ref().map_or(0, A::Large::bytes)
+    }
+
     /// An empty table for so many prefixes.
     fn empty(&mut self, prefixes: usize, out: Out<'_>) -> Lpm<A> {
         if prefixes <= SMALL_MAX {

@@ -43,7 +43,9 @@ impl<T: Send + Sync + 'static> Arena<T> {
 #[derive(Debug)]
 pub(crate) struct Intern<K, V> {
     index: AHashMap<Arc<K>, u32>,
+    /// By id; the first has none.
     entries: Vec<Option<Entry<K, V>>>,
+    last: usize,
     free: Vec<u32>,
     /// Ids whose grace period is over.
     returned: Receiver<u32>,
@@ -79,9 +81,10 @@ impl Drop for Retired {
 }
 
 impl<K: Eq + Hash, V> Intern<K, V> {
-    pub(crate) fn new() -> Self {
+    /// Ids from 1 to `last`: 0 names nothing.
+    pub(crate) fn new(last: usize) -> Self {
         let (give_back, returned) = channel();
-        Intern { index: AHashMap::new(), entries: Vec::new(), free: Vec::new(), returned, give_back }
+        Intern { index: AHashMap::new(), entries: vec![None], last, free: Vec::new(), returned, give_back }
     }
 
     /// The id of this content, one more user counted.
@@ -96,7 +99,7 @@ impl<K: Eq + Hash, V> Intern<K, V> {
         self.free.extend(self.returned.try_iter());
         let id = match self.free.pop() {
             Some(id) => id,
-            None if self.entries.len() < SLOTS => {
+            None if self.entries.len() <= self.last => {
                 self.entries.push(None);
                 u32::try_from(self.entries.len() - 1).ok()?
             }
@@ -163,7 +166,7 @@ mod tests {
         let (domain, mut limbo) = Domain::new(1);
         let mut line = domain.register().unwrap();
         line.pin();
-        let mut intern = Intern::new();
+        let mut intern = Intern::new(9);
         let first = intern.add("a", ()).unwrap();
         assert_eq!(intern.share(&"a"), Some(first));
         assert!(intern.release(first, &limbo).is_none());
@@ -180,20 +183,20 @@ mod tests {
     #[test]
     fn a_full_table_says_so() {
         let (_domain, mut limbo) = Domain::new(1);
-        let mut intern = Intern::new();
-        for number in 0..SLOTS {
-            assert!(intern.add(number, ()).is_some());
+        let mut intern = Intern::new(100);
+        for number in 1..=100 {
+            assert_eq!(intern.add(number, ()), Some(number));
         }
-        assert_eq!(intern.add(SLOTS, ()), None);
+        assert_eq!(intern.add(101, ()), None);
         intern.release(7, &limbo);
         limbo.reclaim();
-        assert_eq!(intern.add(SLOTS, ()), Some(7));
+        assert_eq!(intern.add(101, ()), Some(7));
     }
 
     #[test]
     fn detached_content_gets_a_new_id() {
         let (_domain, limbo) = Domain::new(1);
-        let mut intern = Intern::new();
+        let mut intern = Intern::new(9);
         let old = intern.add("a", ()).unwrap();
         intern.detach(old);
         let new = intern.add("a", ()).unwrap();

@@ -33,6 +33,12 @@ pub enum FibError {
         /// How many there can be.
         limit: usize,
     },
+    /// More /24 with longer prefixes in them than the IPv4 tables can number.
+    #[error("{prefix}: 32767 networks of 24 bits have longer prefixes already; remove routes longer than /24")]
+    Places {
+        /// The route's prefix.
+        prefix: String,
+    },
     /// More different next-hop groups than the table holds.
     #[error("{user}: all {limit} next-hop groups are used up; use fewer different sets of next hops")]
     Groups {

@@ -10,18 +10,28 @@ use std::str::FromStr;
 
 /// Keeps [`Ip`] closed and finds the half of a two-family structure that belongs to `Self`.
 pub(crate) mod sealed {
+    use super::Ip;
+    use crate::lpm::Large;
     use crate::view::State;
     use crate::view::Tables;
     use crate::writer::{Families, Family};
 
     /// Chooses the IPv4 or the IPv6 half.
     pub trait Half: Sized {
+        /// The structure of large tables.
+        type Large: Large<Self>;
         /// What lookups read.
-        fn tables(state: &State) -> &Tables<Self>;
+        fn tables(state: &State) -> &Tables<Self>
+        where
+            Self: Ip;
         /// What the writer keeps.
-        fn family(families: &Families) -> &Family<Self>;
+        fn family(families: &Families) -> &Family<Self>
+        where
+            Self: Ip;
         /// What the writer keeps, to change it.
-        fn family_mut(families: &mut Families) -> &mut Family<Self>;
+        fn family_mut(families: &mut Families) -> &mut Family<Self>
+        where
+            Self: Ip;
     }
 }
 

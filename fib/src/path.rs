@@ -7,9 +7,20 @@ use crate::group::GroupId;
 use crate::ip::Ip;
 use crate::prefix::Prefix;
 
-/// Names a path set of one family. Leaves hold it in 16 bits, which limits a family to 65,536 different sets.
+/// Names a path set of one family. Leaves hold it in 15 bits and without 0, which limits a family to [`PathSetId::MAX`]
+/// different sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathSetId(pub u16);
+
+impl PathSetId {
+    /// The highest id.
+    pub const MAX: u16 = 0x7ffe;
+
+    /// What a leaf holds; `None` for 0, which names nothing.
+    pub(crate) fn new(id: u16) -> Option<PathSetId> {
+        (id != 0).then_some(PathSetId(id))
+    }
+}
 
 /// Route types (rtnetlink `RTN_*`). The discriminant is the kernel's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

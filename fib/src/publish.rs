@@ -106,7 +106,7 @@ impl Domain {
 
     fn with_limbo(self) -> (Arc<Domain>, Limbo) {
         let domain = Arc::new(self);
-        (Arc::clone(&domain), Limbo { domain, epoch: 1, retired: RefCell::new(VecDeque::new()) })
+        (Arc::clone(&domain), Limbo { domain, epoch: 1, oldest: 0, retired: RefCell::new(VecDeque::new()) })
     }
 
     /// Takes a free line, offline at first; `None` if all are taken.
@@ -192,6 +192,8 @@ pub struct Limbo {
     domain: Arc<Domain>,
     /// The current epoch; only this limbo changes it.
     epoch: u64,
+    /// All readers show this epoch or a later one.
+    oldest: u64,
     /// Each with the epoch in which it was unlinked, oldest first.
     retired: RefCell<VecDeque<(u64, Retired)>>,
 }
@@ -212,12 +214,10 @@ impl Limbo {
 
     /// Drops what no batch can see any more. Costs one load for each possible reader, plus the drops.
     pub fn reclaim(&mut self) {
-        if self.len() == 0 {
-            return;
-        }
         self.domain.writer_fence();
         let lines = self.domain.lines.iter();
         let oldest = lines.map(|slot| slot.seen.load(Ordering::Acquire)).min().unwrap_or(OFFLINE);
+        self.oldest = oldest.min(self.epoch);
         let free = {
             let mut retired = self.retired.borrow_mut();
             let done = retired.partition_point(|&(epoch, _)| epoch < oldest);
@@ -227,6 +227,17 @@ impl Limbo {
         for (_, value) in free {
             destroy(value);
         }
+    }
+
+    /// The epoch in which something that is unlinked now can still be seen.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether no batch can see any more what was unlinked in `epoch`, as far as the last [`Limbo::reclaim`] found out. For
+    /// owners of what is no value of its own.
+    pub fn passed(&self, epoch: u64) -> bool {
+        epoch < self.oldest
     }
 
     /// How many values and ids wait.

@@ -79,9 +79,9 @@ impl<A: Ip> Rib<A> {
         }
     }
 
-    /// True if the table has no routes.
-    pub(crate) fn is_empty(&self, table: u32) -> bool {
-        !self.tables.contains_key(&table)
+    /// How many prefixes a table has.
+    pub(crate) fn len(&self, table: u32) -> usize {
+        self.tables.get(&table).map_or(0, BTreeMap::len)
     }
 
     /// The prefixes of a table, in order.
@@ -137,7 +137,7 @@ mod tests {
         for (prefix, table) in [("9.0.0.0/8", 254), ("10.0.0.0/16", 254), ("10.0.0.0/8", 254)] {
             rib.set(table, prefix.parse().unwrap(), vec![]);
         }
-        assert!(rib.is_empty(254) && !rib.is_empty(255));
+        assert!(rib.len(254) == 0 && rib.len(255) == 2);
         for prefix in ["0.0.0.0/0", "1.0.0.0/8"] {
             rib.set(255, prefix.parse().unwrap(), vec![]);
         }

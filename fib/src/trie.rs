@@ -25,6 +25,7 @@
 //! Cost: O(length / 4) for all operations; 192 bytes a node. Called by the writer and, through `view.rs`, by workers.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use crate::ip::Ip;
 use crate::path::PathSetId;
@@ -94,6 +95,11 @@ impl Node {
     fn is_empty(&self, limbo: &Limbo) -> bool {
         self.occupied.load(Ordering::Relaxed) == 0
             && self.child.iter().all(|child| child.peek(limbo).is_none())
+    }
+
+    /// The id of a slot.
+    fn id(&self, slot: usize) -> u16 {
+        self.leaf.get(slot).map_or(0, |leaf| leaf.load(Ordering::Acquire))
     }
 
     /// The slots in use that fit this nibble.
@@ -177,6 +183,49 @@ impl<A: Ip> Trie<A> {
         Some(PathSetId(old))
     }
 
+    /// The id of length 0.
+    pub(crate) fn any(&self) -> Option<PathSetId> {
+        u16::try_from(self.any.load(Ordering::Acquire)).ok().map(PathSetId)
+    }
+
+    /// The longest match of `key` that is longer than `lens.start` and not longer than `lens.end`, for the writer; 0 for none.
+    /// Both are multiples of 4.
+    pub(crate) fn best(&self, key: u128, lens: Range<u8>, limbo: &Limbo) -> u16 {
+        let depths = usize::from(lens.start / STRIDE)..usize::from(lens.end / STRIDE);
+        let (mut node, mut best) = (&self.root, 0);
+        for depth in 0..depths.end {
+            let slot = node.matching(nibble(key, depth)).checked_ilog2().filter(|_| depth >= depths.start);
+            best = slot.map_or(best, |slot| node.id(slot as usize));
+            let child = node.child.get(nibble(key, depth)).and_then(|child| child.peek(limbo));
+            let Some(child) = child else { break };
+            node = child;
+        }
+        best
+    }
+
+    /// For each value of byte `at` behind the bytes of `key` before it, the longest match that ends in that byte, for the
+    /// writer; 0 for none.
+    pub(crate) fn byte(&self, key: u128, at: usize, limbo: &Limbo) -> [u16; 256] {
+        let mut all = [0; 256];
+        let mut node = &self.root;
+        for depth in 0..2 * at {
+            let child = node.child.get(nibble(key, depth)).and_then(|child| child.peek(limbo));
+            let Some(child) = child else { return all };
+            node = child;
+        }
+        for (high, values) in all.chunks_exact_mut(CHILDREN).enumerate() {
+            let above = node.matching(high).checked_ilog2().map_or(0, |slot| node.id(slot as usize));
+            values.fill(above);
+            let Some(below) = node.child.get(high).and_then(|child| child.peek(limbo)) else { continue };
+            for (low, value) in values.iter_mut().enumerate() {
+                if let Some(slot) = below.matching(low).checked_ilog2() {
+                    *value = below.id(slot as usize);
+                }
+            }
+        }
+        all
+    }
+
     /// The id of exactly this prefix, for the writer.
     pub(crate) fn get(&self, prefix: Prefix<A>, limbo: &Limbo) -> Option<PathSetId> {
         let Some((depth, slot)) = place(prefix) else {
@@ -193,7 +242,7 @@ impl<A: Ip> Trie<A> {
 
 /// The prefixes that hold an address as `(length, path set)`, the longest first.
 #[derive(Clone, Debug)]
-pub(crate) struct Matches<'g> {
+pub struct Matches<'g> {
     key: u128,
     /// The way down, `depth` of them still to visit, the last one first.
     nodes: [Option<&'g Node>; DEPTH_MAX],

@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use crate::adjacency::{Adjacency, AdjacencyId};
 use crate::arena::Arena;
+use crate::direct::Direct;
 use crate::error::FibError;
 use crate::group::{Group, GroupId};
 use crate::ip::{Ip, sealed};
+use crate::lpm::{self, Lpm};
 use crate::neighbours::{NeighbourEntry, Neighbours};
-use crate::path::PathSet;
+use crate::path::{PathSet, PathSetId};
 use crate::publish::{Domain, Guard, Line, Shared};
-use crate::trie::{self, Trie};
+use crate::stepped::Stepped;
 use crate::writer::{Families, Family};
 
 /// Most readers that a FIB can have at a time.
@@ -34,16 +36,18 @@ pub struct State {
 
 /// One family's tables and path sets.
 #[derive(Debug)]
-pub struct Tables<A> {
+pub struct Tables<A: Ip> {
     /// Tables by id, ascending. Replaced when a table comes or goes.
     pub(crate) directory: Shared<Directory<A>>,
     pub(crate) sets: Arena<PathSet<A>>,
 }
 
 /// Tables by id, ascending.
-pub(crate) type Directory<A> = Box<[(u32, Arc<Trie<A>>)]>;
+pub(crate) type Directory<A> = Box<[(u32, Arc<Lpm<A>>)]>;
 
 impl sealed::Half for Ipv4Addr {
+    type Large = Direct;
+
     fn tables(state: &State) -> &Tables<Self> {
         &state.v4
     }
@@ -56,6 +60,8 @@ impl sealed::Half for Ipv4Addr {
 }
 
 impl sealed::Half for Ipv6Addr {
+    type Large = Stepped;
+
     fn tables(state: &State) -> &Tables<Self> {
         &state.v6
     }
@@ -133,8 +139,8 @@ impl View<'_> {
         let tables = A::tables(self.state);
         let directory = tables.directory.load(&self.guard)?;
         let at = directory.binary_search_by_key(&id, |&(id, _)| id).ok()?;
-        let (_, trie) = directory.get(at)?;
-        Some(TableRef { trie, sets: &tables.sets, guard: &self.guard })
+        let (_, lpm) = directory.get(at)?;
+        Some(TableRef { lpm, sets: &tables.sets, guard: &self.guard })
     }
 
     /// A group. Constant time. `None` only for an id that no path of this batch holds.
@@ -155,24 +161,45 @@ impl View<'_> {
 
 /// One routing table during one batch.
 #[derive(Clone, Copy, Debug)]
-pub struct TableRef<'v, A> {
-    trie: &'v Trie<A>,
+pub struct TableRef<'v, A: Ip> {
+    lpm: &'v Lpm<A>,
     sets: &'v Arena<PathSet<A>>,
     guard: &'v Guard<'v>,
 }
 
 impl<'v, A: Ip> TableRef<'v, A> {
-    /// All that the table holds for `addr`, the longest prefix first. At most 8 steps for IPv4, 32 for IPv6; going on to the
-    /// next shorter prefix does not start again.
+    /// What the table holds for `addr`, the longest prefix alone. In large tables two dependent loads for IPv4, one and two for
+    /// each byte behind the third that matters for IPv6.
+    pub fn longest(&self, addr: A) -> Option<&'v PathSet<A>> {
+        self.set(self.longest_id(addr)?)
+    }
+
+    /// The same, as a number for [`TableRef::set`].
+    pub fn longest_id(&self, addr: A) -> Option<PathSetId> {
+        self.lpm.longest(self.guard, addr)
+    }
+
+    /// The same for many addresses, as numbers for [`TableRef::set`]; where `found` is longer than `addrs`, its rest stays.
+    pub fn longest_of(&self, addrs: &[A], found: &mut [Option<PathSetId>]) {
+        self.lpm.longest_of(self.guard, addrs, found);
+    }
+
+    /// A path set. Constant time. `None` only for a number that no lookup of this batch gave.
+    pub fn set(&self, id: PathSetId) -> Option<&'v PathSet<A>> {
+        self.sets.get(self.guard, u32::from(id.0))
+    }
+
+    /// All that the table holds for `addr`, the longest prefix first. One step for each length or four bits of it; going on to
+    /// the next shorter prefix does not start again.
     pub fn lookup(&self, addr: A) -> Matches<'v, A> {
-        Matches { inner: self.trie.lookup(self.guard, addr), sets: self.sets, guard: self.guard }
+        Matches { inner: self.lpm.lookup(self.guard, addr), sets: self.sets, guard: self.guard }
     }
 }
 
 /// Matches of a lookup as `(prefix length, path set)`, the longest first.
-#[derive(Clone, Debug)]
-pub struct Matches<'v, A> {
-    inner: trie::Matches<'v>,
+#[derive(Debug)]
+pub struct Matches<'v, A: Ip> {
+    inner: lpm::Matches<'v, A>,
     sets: &'v Arena<PathSet<A>>,
     guard: &'v Guard<'v>,
 }

@@ -166,6 +166,11 @@ impl Writer {
         self.families.v4.merge(merged, &mut self.nexthops, out)
     }
 
+    /// Bytes that lookups of a family's longest prefix may touch: roots, blocks and nodes of all large tables. Looks at every root.
+    pub fn memory<A: Ip>(&self) -> usize {
+        A::family(&self.families).memory()
+    }
+
     /// Begins a new epoch and frees what no reader can see any more. To be called after each round of changes, and from time
     /// to time while [`limbo_len`](Writer::limbo_len) is not 0.
     pub fn publish(&mut self) {

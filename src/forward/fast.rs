@@ -110,7 +110,7 @@ fn ordinary4(addr: Ipv4Addr) -> bool {
 
 /// The next hop of a destination with one plain path: the only member, or the one that the hash chooses.
 fn member<'a, A: Ip>(env: Env<'a>, table: u32, dst: A, hash: impl FnOnce() -> u32) -> Option<&'a Member> {
-    let (_, set) = env.view.table::<A>(table)?.lookup(dst).next()?;
+    let set = env.view.table::<A>(table)?.longest(dst)?;
     let path = set.paths.first().filter(|_| set.plain)?;
     let group = env.view.group(path.group?).filter(|g| g.kind == GroupKind::Plain && !g.dead)?;
     let usable = |m: &&Member| !m.dead && !m.encap;

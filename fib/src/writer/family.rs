@@ -10,9 +10,10 @@ use std::sync::Arc;
 use super::Out;
 use super::nexthops::Nexthops;
 use crate::aliases::{self, Alias, Change, Place};
-use crate::arena::{Intern, SLOTS};
+use crate::arena::Intern;
 use crate::error::FibError;
 use crate::ip::Ip;
+use crate::lpm::{Full, Large, Lpm, SMALL_MAX, Shelf};
 use crate::path::{Path, PathSet, PathSetId};
 use crate::prefix::Prefix;
 use crate::rib::Rib;
@@ -25,17 +26,19 @@ const TABLES_MAX: usize = 1 << 16;
 
 /// The writer's half of one family.
 #[derive(Debug)]
-pub struct Family<A> {
+pub struct Family<A: Ip> {
     pub(super) rib: Rib<A>,
     sets: Intern<Box<[Path<A>]>, ()>,
     /// By the id under which a table is published; see [`Family::published`].
-    tries: BTreeMap<u32, Arc<Trie<A>>>,
+    tries: BTreeMap<u32, Arc<Lpm<A>>>,
+    /// Made for the first large table.
+    shelf: Option<Shelf<A>>,
     merged: bool,
 }
 
 impl<A: Ip> Family<A> {
     pub(super) fn new() -> Self {
-        Family { rib: Rib::new(), sets: Intern::new(), tries: BTreeMap::new(), merged: false }
+        Family { rib: Rib::new(), sets: Intern::new(usize::from(PathSetId::MAX)), tries: BTreeMap::new(), shelf: None, merged: false }
     }
 
     /// Puts a route in.
@@ -134,15 +137,24 @@ impl<A: Ip> Family<A> {
         let published = self.published(table);
         let paths = self.paths(published, dst, Some((table, &list)));
         let old = if paths.is_empty() {
-            self.tries.get(&published).and_then(|trie| trie.remove(dst, out.limbo))
+            let trie = self.tries.get(&published).map(Arc::clone);
+            // Only what is new can find no place.
+            trie.and_then(|trie| trie.set(dst, None, &mut self.shelf, out.limbo).ok().flatten())
         } else {
             if self.tries.len() >= TABLES_MAX && !self.tries.contains_key(&published) {
                 return Err(FibError::Tables { table, limit: TABLES_MAX });
             }
             let set = self.share(paths, dst, nexthops, out)?;
             let new_table = !self.tries.contains_key(&published);
-            let trie = self.tries.entry(published).or_insert_with(|| Arc::new(Trie::new()));
-            let old = trie.insert(dst, set, out.limbo);
+            let trie = self.tries.entry(published).or_insert_with(|| Arc::new(Lpm::Small(Trie::new())));
+            let old = Arc::clone(trie).set(dst, Some(set), &mut self.shelf, out.limbo);
+            let old = match old {
+                Ok(old) => old,
+                Err(Full) => {
+                    self.release(set, nexthops, out);
+                    return Err(FibError::Places { prefix: dst.to_string() });
+                }
+            };
             if new_table {
                 self.publish_directory(out);
             }
@@ -152,13 +164,35 @@ impl<A: Ip> Family<A> {
         if let Some(old) = old {
             self.release(old, nexthops, out);
         }
-        if self.sources(published).all(|table| self.rib.is_empty(table))
-            && self.tries.contains_key(&published)
+        let prefixes: usize = self.sources(published).map(|table| self.rib.len(table)).sum();
+        if prefixes == 0
+            && let Some(trie) = self.tries.remove(&published)
         {
-            self.tries.remove(&published);
             self.publish_directory(out);
+            trie.clear(&mut self.shelf, out.limbo);
+        } else if prefixes > SMALL_MAX && prefixes.is_power_of_two() {
+            self.grow(published, out);
         }
         Ok(())
+    }
+
+    /// Exchanges the trie of a table that has become large. Where its prefixes find no place it stays, until the table is
+    /// twice as large.
+    fn grow(&mut self, published: u32, out: Out<'_>) {
+        let Some(small) = self.tries.get(&published).filter(|trie| matches!(***trie, Lpm::Small(_))) else {
+            return;
+        };
+        let shelf = self.shelf.get_or_insert_with(|| A::Large::shelf(out.limbo));
+        let large = Lpm::Large(A::Large::new(shelf));
+        let small = Arc::clone(small);
+        let prefixes = self.prefixes(self.sources(published));
+        let mut all = prefixes.into_iter().filter_map(|dst| Some((dst, small.get(dst, None, out.limbo)?)));
+        let shelf = &mut self.shelf;
+        if all.try_for_each(|(dst, set)| large.set(dst, Some(set), shelf, out.limbo).map(|_| ())).is_err() {
+            return large.clear(shelf, out.limbo);
+        }
+        self.tries.insert(published, Arc::new(large));
+        self.publish_directory(out);
     }
 
     /// Drops from a prefix what the kernel has flushed already.
@@ -203,7 +237,7 @@ impl<A: Ip> Family<A> {
         if let Some(id) = self.sets.share(&paths) {
             return Ok(PathSetId(id as u16));
         }
-        let full = || FibError::PathSets { prefix: dst.to_string(), limit: SLOTS };
+        let full = || FibError::PathSets { prefix: dst.to_string(), limit: usize::from(PathSetId::MAX) };
         let id = self.sets.add(paths.clone(), ()).ok_or_else(full)?;
         for group in paths.iter().filter_map(|path| path.group) {
             nexthops.retain(group);
@@ -245,7 +279,8 @@ impl<A: Ip> Family<A> {
         self.merged = merged;
         let mut built = BTreeMap::new();
         for &id in if merged { [TABLE_MAIN].as_slice() } else { &[TABLE_LOCAL, TABLE_MAIN] } {
-            let trie = Arc::new(Trie::new());
+            let prefixes: usize = self.sources(id).map(|table| self.rib.len(table)).sum();
+            let trie = Arc::new(self.empty(prefixes, out));
             let done = self.build(id, &trie, nexthops, out);
             built.insert(id, trie);
             if let Err(error) = done {
@@ -255,35 +290,53 @@ impl<A: Ip> Family<A> {
             }
         }
         let old: Vec<_> = [TABLE_LOCAL, TABLE_MAIN].iter().filter_map(|id| self.tries.remove(id)).collect();
-        built.retain(|&id, _| !self.sources(id).all(|table| self.rib.is_empty(table)));
+        built.retain(|&id, _| !self.sources(id).all(|table| self.rib.len(table) == 0));
         self.tries.append(&mut built);
         self.publish_directory(out);
         old.iter().for_each(|trie| self.clear(trie, nexthops, out));
         Ok(())
     }
 
+    /// Bytes that lookups may touch in large tables.
+    pub(super) fn memory(&self) -> usize {
+        let roots: usize = self.tries.values().map(|trie| trie.root_bytes()).sum();
+        roots + self.shelf.as_ref().map_or(0, A::Large::bytes)
+    }
+
+    /// An empty table for so many prefixes.
+    fn empty(&mut self, prefixes: usize, out: Out<'_>) -> Lpm<A> {
+        if prefixes <= SMALL_MAX {
+            return Lpm::Small(Trie::new());
+        }
+        Lpm::Large(A::Large::new(self.shelf.get_or_insert_with(|| A::Large::shelf(out.limbo))))
+    }
+
     /// Fills an empty trie with what the published table `id` is to hold.
     fn build(
         &mut self,
         id: u32,
-        trie: &Trie<A>,
+        trie: &Lpm<A>,
         nexthops: &mut Nexthops,
         out: Out<'_>,
     ) -> Result<(), FibError> {
         for dst in self.prefixes(self.sources(id)) {
             let set = self.share(self.paths(id, dst, None), dst, nexthops, out)?;
-            trie.insert(dst, set, out.limbo);
+            if let Err(Full) = trie.set(dst, Some(set), &mut self.shelf, out.limbo) {
+                self.release(set, nexthops, out);
+                return Err(FibError::Places { prefix: dst.to_string() });
+            }
         }
         Ok(())
     }
 
     /// Counts the users that the leaves of a local or main trie were. Readers may still be in it, so it stays as it is.
-    fn clear(&mut self, trie: &Trie<A>, nexthops: &mut Nexthops, out: Out<'_>) {
+    fn clear(&mut self, trie: &Lpm<A>, nexthops: &mut Nexthops, out: Out<'_>) {
         for dst in self.prefixes([TABLE_LOCAL, TABLE_MAIN]) {
-            if let Some(set) = trie.get(dst, out.limbo) {
+            if let Some(set) = trie.get(dst, self.shelf.as_ref(), out.limbo) {
                 self.release(set, nexthops, out);
             }
         }
+        trie.clear(&mut self.shelf, out.limbo);
     }
 
     /// The prefixes of some tables, each once.

@@ -73,8 +73,8 @@ pub(crate) struct Nexthops {
 impl Nexthops {
     pub(super) fn new() -> Self {
         Nexthops {
-            groups: Intern::new(),
-            adjacencies: Intern::new(),
+            groups: Intern::new(SLOTS - 1),
+            adjacencies: Intern::new(SLOTS - 1),
             objects: BTreeMap::new(),
             links: AHashMap::new(),
             neighbours: AHashMap::new(),
@@ -164,7 +164,7 @@ impl Nexthops {
         let state = GroupState { adjacencies: adjacencies.clone(), ..GroupState::default() };
         let Some(id) = self.groups.add(key, state) else {
             self.release_adjacencies(adjacencies, out);
-            return Err(FibError::Groups { user: user(), limit: SLOTS });
+            return Err(FibError::Groups { user: user(), limit: SLOTS - 1 });
         };
         Ok(GroupId(id))
     }
@@ -181,7 +181,7 @@ impl Nexthops {
                 self.render_adjacency(id, key, out);
             } else {
                 self.release_adjacencies(found, out);
-                return Err(FibError::Adjacencies { oif: hop.oif, limit: SLOTS });
+                return Err(FibError::Adjacencies { oif: hop.oif, limit: SLOTS - 1 });
             }
         }
         Ok(found)

@@ -3,7 +3,7 @@
 use super::*;
 use crate::adjacency::Nud;
 use crate::group::{Group, GroupKind};
-use crate::path::{Path, RouteType};
+use crate::path::{PathSetId, Path, RouteType};
 use crate::route::{Hop, Hops, NexthopBody};
 use crate::view::Reader;
 
@@ -322,18 +322,20 @@ fn running_out_of_path_sets_changes_nothing_and_recovers() {
         let dst = Prefix::new(Ipv4Addr::from(metric << 8), 24).unwrap();
         Route::<Ipv4Addr> { metric, ..Route::new(dst, Hops::one(1, None)) }
     };
-    for metric in 0..65_536 {
+    let limit = usize::from(PathSetId::MAX);
+    let beyond = u32::from(PathSetId::MAX);
+    for metric in 0..beyond {
         writer.insert(route(metric), Place::New).unwrap();
     }
-    let error = writer.insert(route(65_536), Place::New).unwrap_err();
-    assert_eq!(error, FibError::PathSets { prefix: "1.0.0.0/24".into(), limit: 65_536 });
-    assert_eq!(writer.routes::<Ipv4Addr>().count(), 65_536);
-    assert!(found(&mut reader, 254, Ipv4Addr::new(1, 0, 0, 1)).is_empty());
+    let error = writer.insert(route(beyond), Place::New).unwrap_err();
+    assert_eq!(error, FibError::PathSets { prefix: "0.127.254.0/24".into(), limit });
+    assert_eq!(writer.routes::<Ipv4Addr>().count(), limit);
+    assert!(found(&mut reader, 254, Ipv4Addr::new(0, 127, 254, 1)).is_empty());
     assert!(writer.remove(&route(7)).unwrap());
-    assert!(writer.insert(route(65_536), Place::New).is_err(), "a reader may still hold the id");
+    assert!(writer.insert(route(beyond), Place::New).is_err(), "a reader may still hold the id");
     reader.sleep();
     writer.publish();
-    writer.insert(route(65_536), Place::New).unwrap();
+    writer.insert(route(beyond), Place::New).unwrap();
     assert_empties(writer, reader);
 }
 

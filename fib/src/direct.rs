@@ -45,11 +45,13 @@ use crate::sync::plain::{AtomicU16, AtomicU32, Ordering};
 
 mod blocks;
 
-use blocks::{Blocks, Shape};
 pub use blocks::Shelf;
+use blocks::{Blocks, Shape};
 
 /// Bits that the root looks at.
 const ROOT_BITS: u8 = 18;
+/// The shortest length that a slice holds.
+const FIRST_LONG: u8 = ROOT_BITS + 1;
 /// Bits that the root and a block look at.
 const BLOCK_BITS: u8 = 24;
 /// A /24 each.
@@ -232,7 +234,9 @@ impl Large<Ipv4Addr> for Direct {
         let slice = || self.slices.get(slot18(addr)).and_then(|slice| slice.peek(limbo));
         PathSetId::new(match len {
             0..=ROOT_BITS => self.short(place(addr, 0, len)),
-            ..=BLOCK_BITS => slice()?.heap.get(place(addr, ROOT_BITS, len))?.load(Ordering::Relaxed),
+            FIRST_LONG..=BLOCK_BITS => {
+                slice()?.heap.get(place(addr, ROOT_BITS, len))?.load(Ordering::Relaxed)
+            }
             _ => {
                 let number = slice()?.tails.get(slot24(addr))?.load(Ordering::Relaxed);
                 let tail = Some(number).filter(|&n| n != 0).and_then(|n| shelf.tail(n, limbo))?;
@@ -286,7 +290,8 @@ impl Direct {
             if id == 0 {
                 return Ok(0);
             }
-            let slice = Slice::new_box_zeroed().unwrap_or_else(|_| handle_alloc_error(Layout::new::<Slice>()));
+            let slice =
+                Slice::new_box_zeroed().unwrap_or_else(|_| handle_alloc_error(Layout::new::<Slice>()));
             link.swap(Some(slice), limbo);
         }
         let Some(slice) = link.peek(limbo) else { return Ok(0) };
@@ -382,7 +387,6 @@ impl Direct {
         let new = shelf.block(old, &Shape::new(&answers), limbo);
         root.store(new, Ordering::Release);
     }
-
 }
 
 impl Slice {
@@ -410,7 +414,7 @@ impl Iterator for Matches<'_> {
             self.next = len.checked_sub(1);
             let id = match len {
                 0..=ROOT_BITS => self.direct.short(place(self.addr, 0, len)),
-                ..=BLOCK_BITS => {
+                FIRST_LONG..=BLOCK_BITS => {
                     let entry = self.slice.and_then(|slice| slice.heap.get(place(self.addr, ROOT_BITS, len)));
                     entry.map_or(0, |entry| entry.load(Ordering::Acquire))
                 }

@@ -34,7 +34,9 @@ pub enum FibError {
         limit: usize,
     },
     /// More /24 with longer prefixes in them than the IPv4 tables can number.
-    #[error("{prefix}: 32767 networks of 24 bits have longer prefixes already; remove routes longer than /24")]
+    #[error(
+        "{prefix}: 32767 networks of 24 bits have longer prefixes already; remove routes longer than /24"
+    )]
     Places {
         /// The route's prefix.
         prefix: String,

@@ -107,7 +107,8 @@ impl Granules {
             self.next += size as u32;
             return Some(self.next - size as u32);
         }
-        let larger = (size + 1..self.free.len()).find(|&s| self.free.get(s).is_some_and(|f| !f.is_empty()))?;
+        let larger =
+            (size + 1..self.free.len()).find(|&s| self.free.get(s).is_some_and(|f| !f.is_empty()))?;
         let granule = self.free.get_mut(larger)?.pop()?;
         self.free.get_mut(larger - size)?.push(granule + size as u32);
         Some(granule)

@@ -144,6 +144,7 @@ impl<A: Ip> Lpm<A> {
 
 /// The prefixes that hold an address as `(length, path set)`, the longest first.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a lookup keeps it on the stack and never moves it")]
 pub(crate) enum Matches<'g, A: Ip> {
     Small(trie::Matches<'g>),
     Large(<A::Large as Large<A>>::Matches<'g>),

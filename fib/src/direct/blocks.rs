@@ -69,7 +69,6 @@ impl Shape {
         let answers = self.answers.chunks_exact(PACKED).take(self.count.div_ceil(PACKED));
         answers.map(|four| four.iter().rev().fold(0, |word, &answer| word << 16 | u64::from(answer)))
     }
-
 }
 
 /// Granules of a block of so many answers.
@@ -133,7 +132,10 @@ impl Shelf {
         }
         let new = match shape.answers {
             [answer, ..] if shape.count == 1 => self.constant(answer, limbo),
-            _ => self.granules.take(granules(shape.count), limbo).inspect(|&granule| self.write(granule, shape)),
+            _ => self
+                .granules
+                .take(granules(shape.count), limbo)
+                .inspect(|&granule| self.write(granule, shape)),
         };
         let new = new.or_else(|| self.constant(SLOW, limbo)).unwrap_or(0);
         self.give_up(old, limbo);

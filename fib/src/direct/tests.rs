@@ -1,7 +1,7 @@
 //! What is IPv4's own: the shared blocks, and a table without room for them. `lpm` tests both families against a list.
 
-use crate::lpm::tests::Bench;
 use crate::lpm::Large;
+use crate::lpm::tests::Bench;
 use crate::path::PathSetId;
 use crate::prefix::Prefix;
 use std::net::Ipv4Addr;

@@ -1,7 +1,7 @@
 //! What is IPv6's own: a table without room for nodes. `lpm` tests both families against a list.
 
-use crate::lpm::tests::Bench;
 use crate::lpm::Large;
+use crate::lpm::tests::Bench;
 use crate::path::PathSetId;
 use crate::prefix::Prefix;
 use std::net::Ipv6Addr;

@@ -38,7 +38,13 @@ pub struct Family<A: Ip> {
 
 impl<A: Ip> Family<A> {
     pub(super) fn new() -> Self {
-        Family { rib: Rib::new(), sets: Intern::new(usize::from(PathSetId::MAX)), tries: BTreeMap::new(), shelf: None, merged: false }
+        Family {
+            rib: Rib::new(),
+            sets: Intern::new(usize::from(PathSetId::MAX)),
+            tries: BTreeMap::new(),
+            shelf: None,
+            merged: false,
+        }
     }
 
     /// Puts a route in.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::adjacency::Nud;
 use crate::group::{Group, GroupKind};
-use crate::path::{PathSetId, Path, RouteType};
+use crate::path::{Path, PathSetId, RouteType};
 use crate::route::{Hop, Hops, NexthopBody};
 use crate::view::Reader;
 

@@ -105,10 +105,8 @@ fn lookups<A: Family>(
 pub fn nexthop_change<A: Family>(table: &[Prefix<A>]) -> anyhow::Result<u64> {
     const CHANGES: u16 = 101;
     let (mut writer, _fib) = warren_fib::new(1);
-    let object = |number| NexthopObject {
-        id: 1,
-        body: NexthopBody::Single(Hop::new(2, Some(A::gateway(number)))),
-    };
+    let object =
+        |number| NexthopObject { id: 1, body: NexthopBody::Single(Hop::new(2, Some(A::gateway(number)))) };
     writer.set_nexthop(object(0))?;
     for &prefix in table {
         writer.insert(Route::new(prefix, Hops::Object(1)), Place::New)?;

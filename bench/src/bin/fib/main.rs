@@ -80,7 +80,8 @@ fn measure<A: Family>(args: &Args) -> anyhow::Result<Value> {
     let keys = lookups::Keys::new(&table, args.keys);
     let scalar = lookups::scalar(&fib, &keys, args.rounds)?;
     let batch = lookups::batch(&fib, &keys, args.rounds)?;
-    let peers = if args.alone { json!({}) } else { peers::all(&fib, &table, args.model, &keys, args.rounds)? };
+    let peers =
+        if args.alone { json!({}) } else { peers::all(&fib, &table, args.model, &keys, args.rounds)? };
     let update = churn::updates(&mut writer, &fib, &updates, args.model, &keys)?;
     Ok(json!({
         "routes": table.len(),

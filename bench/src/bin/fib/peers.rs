@@ -71,16 +71,31 @@ fn build4<A: Family>(routes: impl Iterator<Item = (u128, u8, u64)>) -> [(&'stati
         pop.insert((addr, len), hop);
     }
     [
-        ("prefix-trie", Box::new(move |keys: &[A], sum: &mut u64| {
-            *sum += keys.iter().map(|k| trie.get_lpm(&((k.key() >> 96) as u32, 32)).map_or(0, |(_, hop)| *hop)).sum::<u64>();
-        })),
-        ("treebitmap", Box::new(move |keys: &[A], sum: &mut u64| {
-            let find = |k: &A| bitmap.longest_match(Ipv4Addr::from_bits((k.key() >> 96) as u32));
-            *sum += keys.iter().map(|k| find(k).map_or(0, |(_, _, hop)| *hop)).sum::<u64>();
-        })),
-        ("poptrie", Box::new(move |keys: &[A], sum: &mut u64| {
-            *sum += keys.iter().map(|k| pop.lookup((k.key() >> 96) as u32).copied().unwrap_or(0)).sum::<u64>();
-        })),
+        (
+            "prefix-trie",
+            Box::new(move |keys: &[A], sum: &mut u64| {
+                *sum += keys
+                    .iter()
+                    .map(|k| trie.get_lpm(&((k.key() >> 96) as u32, 32)).map_or(0, |(_, hop)| *hop))
+                    .sum::<u64>();
+            }),
+        ),
+        (
+            "treebitmap",
+            Box::new(move |keys: &[A], sum: &mut u64| {
+                let find = |k: &A| bitmap.longest_match(Ipv4Addr::from_bits((k.key() >> 96) as u32));
+                *sum += keys.iter().map(|k| find(k).map_or(0, |(_, _, hop)| *hop)).sum::<u64>();
+            }),
+        ),
+        (
+            "poptrie",
+            Box::new(move |keys: &[A], sum: &mut u64| {
+                *sum += keys
+                    .iter()
+                    .map(|k| pop.lookup((k.key() >> 96) as u32).copied().unwrap_or(0))
+                    .sum::<u64>();
+            }),
+        ),
     ]
 }
 
@@ -92,15 +107,27 @@ fn build6<A: Family>(routes: impl Iterator<Item = (u128, u8, u64)>) -> [(&'stati
         pop.insert((key, len), hop);
     }
     [
-        ("prefix-trie", Box::new(move |keys: &[A], sum: &mut u64| {
-            *sum += keys.iter().map(|k| trie.get_lpm(&(k.key(), 128)).map_or(0, |(_, hop)| *hop)).sum::<u64>();
-        })),
-        ("treebitmap", Box::new(move |keys: &[A], sum: &mut u64| {
-            let find = |k: &A| bitmap.longest_match(Ipv6Addr::from_bits(k.key()));
-            *sum += keys.iter().map(|k| find(k).map_or(0, |(_, _, hop)| *hop)).sum::<u64>();
-        })),
-        ("poptrie", Box::new(move |keys: &[A], sum: &mut u64| {
-            *sum += keys.iter().map(|k| pop.lookup(k.key()).copied().unwrap_or(0)).sum::<u64>();
-        })),
+        (
+            "prefix-trie",
+            Box::new(move |keys: &[A], sum: &mut u64| {
+                *sum += keys
+                    .iter()
+                    .map(|k| trie.get_lpm(&(k.key(), 128)).map_or(0, |(_, hop)| *hop))
+                    .sum::<u64>();
+            }),
+        ),
+        (
+            "treebitmap",
+            Box::new(move |keys: &[A], sum: &mut u64| {
+                let find = |k: &A| bitmap.longest_match(Ipv6Addr::from_bits(k.key()));
+                *sum += keys.iter().map(|k| find(k).map_or(0, |(_, _, hop)| *hop)).sum::<u64>();
+            }),
+        ),
+        (
+            "poptrie",
+            Box::new(move |keys: &[A], sum: &mut u64| {
+                *sum += keys.iter().map(|k| pop.lookup(k.key()).copied().unwrap_or(0)).sum::<u64>();
+            }),
+        ),
     ]
 }

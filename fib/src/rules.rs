@@ -13,6 +13,9 @@ pub const TABLE_MAIN: u32 = 254;
 /// Table `local`.
 pub const TABLE_LOCAL: u32 = 255;
 
+/// The loopback interface (`LOOPBACK_IFINDEX`): what the host itself sends comes from there.
+const LOOPBACK: u32 = 1;
+
 /// An ifindex that no interface has: stands for an interface name in a rule that names nothing at present.
 pub const DETACHED: u32 = u32::MAX;
 
@@ -144,7 +147,9 @@ impl<A: Ip> Rules<A> {
     /// Sorts the rules by preference; equal ones keep their order.
     pub fn new(mut rules: Vec<Rule<A>>) -> Self {
         rules.sort_by_key(|rule| rule.pref);
-        let needs_flow = rules.iter().any(|r| r.ipproto.is_some() || r.sport.is_some() || r.dport.is_some());
+        // Rules for what the host itself sends know it without. Linux: fib_rule_requires_fldissect.
+        let asks = |r: &Rule<A>| r.ipproto.is_some() || r.sport.is_some() || r.dport.is_some();
+        let needs_flow = rules.iter().any(|r| r.iif != Some(LOOPBACK) && asks(r));
         Rules { custom: rules != builtin(), needs_flow, rules: rules.into() }
     }
 
@@ -158,7 +163,7 @@ impl<A: Ip> Rules<A> {
         self.custom
     }
 
-    /// True if a rule looks at ports or protocol, so that packets must be dissected first (fib_rules_require_fldissect).
+    /// True if a rule for received packets looks at ports or protocol, so that they must be dissected first (fib_rules_require_fldissect).
     pub fn needs_flow(&self) -> bool {
         self.needs_flow
     }
@@ -254,6 +259,8 @@ mod tests {
         let tables: Vec<_> = four.matching(&key()).map(|rule| rule.action).collect();
         assert_eq!(tables, [RuleAction::Table(255), RuleAction::Table(254), RuleAction::Table(253)]);
         assert!(!four.custom() && !four.needs_flow());
+        let asks = |iif| Rules::new(vec![Rule { iif, ipproto: Some(6), ..any() }]).needs_flow();
+        assert!(asks(None) && asks(Some(2)) && !asks(Some(LOOPBACK)));
         assert_eq!(Rules::<Ipv6Addr>::default().iter().count(), 2);
         assert!(Rules::new(vec![any()]).custom());
     }

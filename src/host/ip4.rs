@@ -179,6 +179,10 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
         *kind = v4::ECHO_REPLY;
     }
     let _ = set_csum4(&mut reply); // false only without room for a header
+    // Of the two zeroes of this sum the kernel writes the positive one. Linux: icmp_push_reply (csum_partial_copy_nocheck).
+    if let Some(sum) = reply.get_mut(2..4).filter(|sum| **sum == [0xff; 2]) {
+        sum.fill(0);
+    }
     for mib in [Mib::IcmpOutMsgs, Mib::IcmpOutEchoReps, Mib::IcmpMsgOutType0] {
         act.stats.mib(mib, None, 1);
     }
@@ -237,9 +241,8 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result
     // The ECN bits are the sender's business alone.
     let tos = hdr.tos & !3;
     let mut key = route::own_key(act.env, src, dst, tos & 0x1e);
-    // A rule sees the ports as they came in.
     let (sport, dport) = l4::ports(proto::TCP, packet.data);
-    (key.sport, key.dport) = (u16::from_be_bytes(sport), u16::from_be_bytes(dport));
+    (key.sport, key.dport) = (u16::from_be_bytes(dport), u16::from_be_bytes(sport));
     key.ipproto = proto::TCP;
     if let Some(reset) = transport::reset(packet.data, pseudo) {
         // Counted whether there is a way or not.

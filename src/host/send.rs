@@ -108,8 +108,9 @@ pub fn send4<'a, O: Observer>(
     header.set_checksum(&[]);
     act.stats.mib(Mib::IpOutRequests, None, 1);
     let next = route.next_hop(head.dst);
+    // Of what the host makes the route's own MTU alone counts, larger than the link's though it be. Linux: ipv4_mtu.
     let wished = route.path.map_or(0, |p| p.mtu);
-    let mtu = if wished == 0 { oif.mtu } else { wished.min(oif.mtu) };
+    let mtu = if wished == 0 { oif.mtu } else { wished };
     if u32::from(len) > mtu {
         let packet = [header.as_bytes(), body].concat();
         match ctx::neighbour(act.env, oif, next, None) {

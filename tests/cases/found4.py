@@ -1,7 +1,7 @@
 """IPv4 forwarding where routes, options and sources meet: small routers that drawn boxes shrank to."""
 
 from box import Case, finish, neighbour, route, router, table, udp
-from scapy.all import ICMP, IP, Raw
+from scapy.all import ICMP, IP, TCP, Raw
 
 case = Case("ip4-fragment-last", "The last piece may be as long as the MTU: only what another piece follows ends at a multiple of eight bytes.", router(mtu=600))
 for size in (600, 601, 1176, 1177, 1180, 1181, 1182):
@@ -69,3 +69,18 @@ for kind, code, rest in ((3, 1, quoted), (3, 1, quoted[:19]), (3, 1, quoted[:27]
 
 case = Case("ip4-udp-length", "Of a datagram that is shorter than its packet only what it says is quoted.")
 case.ip4(Raw(bytes(udp(20)) + b"more"), dst="10.0.1.254")
+
+by_port = table("rule", pref=10, family=4, sport=80, action="unreachable") + table("rule", pref=11, family=4, dport=443, action="unreachable")
+case = Case("ip4-rule-reset", "A rule sees a reset with the ports that it leaves with.", router(by_port))
+for sport, dport in ((80, 1024), (1024, 80), (443, 1025), (1025, 443), (7, 8)):
+    case.ip4(TCP(sport=sport, dport=dport, flags="S"), src="10.0.1.1", dst="10.0.2.254")
+
+large = route("10.5.0.0/16", via="10.0.2.1", dev="p1", mtu=1280)
+case = Case("ip4-echo-route-mtu", "What the host makes is cut by the route's own MTU, even if that is larger than the link's.", router(large, mtu=600))
+for size in (700, 1300):
+    case.ip4(ICMP() / Raw(bytes(size)), src=f"10.5.0.{size % 9 + 1}", dst="10.0.2.254")
+
+own_rule = table("rule", pref=10, family=4, iif="lo", ipproto=6, action="blackhole")
+case = Case("ip4-rule-of-the-host", "A rule for what the host sends has no packet dissected, so the look back at a source does not meet it.", router(own_rule, sysctl={"net.ipv4.conf.p0.rp_filter": 2}))
+case.ip4(TCP(flags="S"), src="10.0.1.1", dst="10.0.2.254")
+case.ip4()

@@ -110,6 +110,7 @@ for protocol, start in (
     (58, "8001 0000 0000 0000"),
 ):
     case.ip6(bytes.fromhex(start) + bytes(8), nh=protocol, dst="2001:db8:ffff::1")
+case.ip6(bytes.fromhex("8001 0000 0000 00"), nh=58, dst="2001:db8:ffff::1")
 
 case = Case("ip6-neighbour-without-address", "Who speaks without a link-layer address is a neighbour all the same, and is answered once it tells.")
 for data, to, mac in (
@@ -132,3 +133,8 @@ case = Case("ip6-error-reject-first", "Where no interface is wished for, a route
 case.ip6(src="2001:db8:a4::1", hlim=1)
 case.ip6(src="2001:db8:a4::2", dst="2001:db8:a4::9")
 case.ip6(src="2001:db8:1::7", dst="2001:db8:a4::9")
+
+held = table("neighbour", dev="p0", to="fe80::9:1", proxy=True) + route("fe80::9:0/112", via="2001:db8:1::1", dev="p0")
+case = Case("ip6-proxy-no-type", "A message without a type to a proxied address is sent on like any other packet.", router(held, sysctl={"net.ipv6.conf.all.proxy_ndp": 1}))
+case.ip6(b"", nh=58, src="fe80::7", dst="fe80::9:1")
+case.ip6(b"\1", nh=58, src="fe80::7", dst="fe80::9:1")

@@ -90,7 +90,8 @@ fn name_mtu<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &Packet<'_>, route: &R
 /// Whether the host answers for a proxied address itself. RFC 4389 4.1; Linux: ip6_forward_proxy_check.
 fn proxy<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &Packet<'_>) -> Result<bool, D> {
     let after = ip6::skip_ext(packet.bytes, ip6::Ip6Hdr::LEN, packet.hdr.next_header);
-    // A packet whose headers cannot be passed over is sent on like any other.
+    // A packet whose headers cannot be passed over, or whose message has no type, is sent on like any other.
+    let after = after.filter(|(at, kind, _)| *kind != proto::ICMPV6 || packet.bytes.len() > *at);
     let Some((at, kind, _)) = after else {
         cx.rule("proxy: headers cannot be passed over, sent on");
         return Ok(false);

@@ -246,7 +246,10 @@ fn look_again<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, offe
     let after = whole.and_then(|(at, ..)| quote.bytes.get(at..)).unwrap_or_default();
     let [sport, dport] = match flow.ip_proto {
         // What stands in the place of the ports: type and code, or the key of a tunnel. Linux: decode_session6.
-        proto::ICMPV6 => [0, after.first_chunk().map_or(0, |bytes| u16::from_be_bytes(*bytes))],
+        proto::ICMPV6 => {
+            let header = after.first_chunk::<{ IcmpHdr::LEN }>();
+            [0, header.map_or(0, |&[kind, code, ..]| u16::from_be_bytes([kind, code]))]
+        }
         proto::GRE => gre_key(after),
         _ => [flow.dport, flow.sport].map(u16::from_be_bytes),
     };

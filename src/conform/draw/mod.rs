@@ -9,6 +9,7 @@
 mod ip4;
 mod ip6;
 mod lot;
+mod parts;
 
 pub use ip6::flows::Several;
 

@@ -6,6 +6,7 @@
 //! not compared. What has the router's own source is about an error, so that the router has nothing to say to itself.
 //! Called by `draw`.
 
+use super::super::parts;
 use super::payload::{self, Content, Fate};
 use super::site::{Site, Way};
 use super::{Lot, options};
@@ -166,7 +167,7 @@ impl Maker {
         };
         let protocol = payload::protocol(&mut self.lot, &self.site, fate);
         let headers = Ip4Hdr::LEN + options.len();
-        let size = self.size(way.mtu, headers);
+        let size = parts::size(&mut self.lot, &self.site.edges, way.mtu, headers);
         let size = if fate != Fate::Passes && protocol == proto::ICMP { size.min(ECHO_MAX) } else { size };
         let frag = match self.lot.below(24) {
             0..=6 => FRAG_DF,
@@ -230,17 +231,6 @@ impl Maker {
         options::draw(&mut self.lot, &hops, &far)
     }
 
-    /// Bytes behind `headers`: few, any number, or such that the packet is at an edge.
-    fn size(&mut self, mtu: usize, headers: usize) -> usize {
-        let room = mtu.saturating_sub(headers);
-        let edge = self.lot.one(&self.site.edges) + self.lot.below(3);
-        match self.lot.below(10) {
-            0..=5 => self.lot.below(90).min(room),
-            6..=8 => edge.saturating_sub(1 + headers).min(room),
-            _ => self.lot.below(room + 1),
-        }
-    }
-
     /// Spoils some packets: a bit of what is no address, the end; or pads them as short frames are.
     fn damage(&mut self, packet: &mut Vec<u8>, mtu: usize) {
         match self.lot.below(100) {
@@ -252,12 +242,7 @@ impl Maker {
             }
             3 => packet.truncate(self.lot.below(packet.len() + 1)),
             4 => packet.truncate(self.lot.one(&[0, 1, 19, 20, 21, 27, 28])),
-            5..=12 => {
-                let room = mtu.saturating_sub(packet.len()).min(40);
-                let padding = self.lot.below(room + 1);
-                let zeros = self.lot.chance(50);
-                packet.extend(if zeros { vec![0; padding] } else { self.lot.bytes(padding) });
-            }
+            5..=12 => parts::pad(&mut self.lot, packet, mtu),
             _ => {}
         }
     }

@@ -6,6 +6,7 @@
 //! listener reports to the router, and no Packet Too Big to it. Nor is the router asked for echoes so long that it would
 //! have to cut its answer. Called by `draw`.
 
+use super::super::parts;
 use super::headers::{self, Chain};
 use super::payload::{self, Content};
 use super::site::{Site, Way};
@@ -165,7 +166,7 @@ impl Maker {
         let protocol = payload::protocol(&mut self.lot, &self.site, local);
         let Chain { first, bytes: headers, plain } = headers::chain(&mut self.lot, protocol, local);
         let mtu = if headers.is_empty() { way.mtu } else { way.mtu.min(WHOLE_MAX) };
-        let size = self.size(mtu, Ip6Hdr::LEN + headers.len());
+        let size = parts::size(&mut self.lot, &self.site.edges, mtu, Ip6Hdr::LEN + headers.len());
         // What the router says back to an echo is never cut: see the module.
         let size = if local && protocol == crate::wire::proto::ICMPV6 { size.min(ECHO_MAX) } else { size };
         let content = Content { protocol, src, dst, local, hops, size, sums: plain };
@@ -181,17 +182,6 @@ impl Maker {
         let mut packet = [header.as_bytes(), &headers, &payload].concat();
         let jumbo = first == crate::wire::proto::HOPOPTS && options::zero_length(&mut self.lot, &mut packet);
         (packet, !jumbo)
-    }
-
-    /// Bytes behind `headers`: few, any number, or such that the packet is at an edge.
-    fn size(&mut self, mtu: usize, headers: usize) -> usize {
-        let room = mtu.saturating_sub(headers);
-        let edge = self.lot.one(&self.site.edges) + self.lot.below(3);
-        match self.lot.below(10) {
-            0..=5 => self.lot.below(90).min(room),
-            6..=8 => edge.saturating_sub(1 + headers).min(room),
-            _ => self.lot.below(room + 1),
-        }
     }
 
     /// Spoils some packets: the fixed header, the length, the end; or pads them as short frames are.
@@ -214,12 +204,7 @@ impl Maker {
             }
             7 => packet.truncate(self.lot.below(packet.len() + 1)),
             8 => packet.truncate(self.lot.one(&[0, 1, 39, 40, 41, 47, 48])),
-            9..=14 => {
-                let room = mtu.saturating_sub(packet.len()).min(40);
-                let padding = self.lot.below(room + 1);
-                let zeros = self.lot.chance(50);
-                packet.extend(if zeros { vec![0; padding] } else { self.lot.bytes(padding) });
-            }
+            9..=14 => parts::pad(&mut self.lot, packet, mtu),
             _ => {}
         }
     }

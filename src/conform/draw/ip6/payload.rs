@@ -1,6 +1,7 @@
 //! What packets carry: messages of known protocols with sums right and wrong, packets in packets, and anything.
 //! Called by `frames`.
 
+use super::super::parts::{UNKNOWN, message, put, transport};
 use super::Lot;
 use super::site::Site;
 use crate::wire::ip4::Ip4Hdr;
@@ -9,9 +10,6 @@ use crate::wire::l4::ports_offset;
 use crate::wire::{csum, proto};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use zerocopy::IntoBytes;
-
-/// A protocol that has no handler anywhere.
-const UNKNOWN: [u8; 3] = [253, 254, 200];
 
 /// What a payload has to fit.
 pub struct Content {
@@ -54,7 +52,7 @@ pub fn protocol(lot: &mut Lot, site: &Site, local: bool) -> u8 {
 pub fn bytes(lot: &mut Lot, site: &Site, content: &Content) -> Vec<u8> {
     let mut bytes = lot.bytes(content.size);
     match content.protocol {
-        proto::UDP | proto::TCP => transport(lot, site, content.protocol, &mut bytes),
+        protocol @ (proto::UDP | proto::TCP) => transport(lot, &site.ports, protocol, &mut bytes),
         proto::ICMPV6 => icmp(lot, content, &mut bytes),
         proto::IPV6 => inner6(lot, &mut bytes),
         proto::IPIP => inner4(lot, &mut bytes),
@@ -65,32 +63,6 @@ pub fn bytes(lot: &mut Lot, site: &Site, content: &Content) -> Vec<u8> {
         sum(content, &mut bytes);
     }
     bytes
-}
-
-/// Writes `what` at `at`, as far as there is room.
-fn put(bytes: &mut [u8], at: usize, what: &[u8]) {
-    for (place, byte) in bytes.iter_mut().skip(at).zip(what) {
-        *place = *byte;
-    }
-}
-
-fn transport(lot: &mut Lot, site: &Site, protocol: u8, bytes: &mut [u8]) {
-    for at in [0, 2] {
-        if lot.chance(60) {
-            let port = lot.one(&site.ports).wrapping_add(lot.one(&[0, 0, 1, u16::MAX]));
-            put(bytes, at, &port.to_be_bytes());
-        }
-    }
-    if protocol == proto::UDP {
-        let len = bytes.len() as u16;
-        let said = lot.one(&[len, len, len, len, len, len.wrapping_add(1), len.wrapping_sub(1), 7, 0]);
-        put(bytes, 4, &said.to_be_bytes());
-    } else {
-        let flags = lot.one(&[2, 2, 0x10, 0x18, 0x12, 1, 4, 0x14, 0, 0x3f]);
-        // Options that mean nothing: malformed ones may keep a kernel from answering, by how it was built.
-        put(bytes, 20, &[1; 40]);
-        put(bytes, 12, &[lot.one(&[0x50, 0x50, 0x50, 0x60, 0x40, 0xf0]), flags]);
-    }
 }
 
 fn icmp(lot: &mut Lot, content: &Content, bytes: &mut [u8]) {
@@ -168,13 +140,9 @@ fn sum(content: &Content, bytes: &mut [u8]) {
         proto::ICMPV6 => 2,
         _ => return,
     };
-    // A datagram ends where it says.
-    let said =
-        bytes.get(4..).and_then(|b| b.first_chunk()).map_or(0, |len| usize::from(u16::from_be_bytes(*len)));
-    let len = if content.protocol == proto::UDP && said >= 8 { said.min(bytes.len()) } else { bytes.len() };
-    let Some(message) = bytes.get_mut(..len) else { return };
+    let Some(message) = message(content.protocol, bytes) else { return };
     put(message, at, &[0, 0]);
-    let pseudo = csum::pseudo6(content.src, content.dst, content.protocol, len as u32);
+    let pseudo = csum::pseudo6(content.src, content.dst, content.protocol, message.len() as u32);
     let sum = !csum::fold(pseudo + csum::sum(message));
     let sum = if sum == 0 && ports_offset(content.protocol).is_some() { 0xffff } else { sum };
     put(message, at, &sum.to_be_bytes());

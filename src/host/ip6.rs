@@ -269,10 +269,10 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[
     }
     let flow_label = if reflects { hdr.flow_label() } else { 0 };
     let made = Made { label: flow_label, ..Made::icmp(v6::ECHO_REPLY, 0) };
-    let Some(way) = route6(act, made, keeps.then_some(asked), peer, iif.index) else {
+    let Some((way, chosen)) = route6(act, made, keeps.then_some(asked), peer, iif.index) else {
         return act.unsent(ECHO_LOST, format_args!("to {peer}"));
     };
-    let Some(src) = keeps.then_some(asked).or_else(|| source6(act, &way.0, way.1, peer)) else {
+    let Some(src) = keeps.then_some(asked).or(chosen).or_else(|| source6(act, &way.0, way.1, peer)) else {
         return act.unsent(ECHO_MUTE, format_args!("to {peer}"));
     };
     if env.state.sysctl.ratemask6.contains(v6::ECHO_REPLY) {
@@ -360,7 +360,7 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u
         && let Ok(segment) = transport::segment(data)
         && let (sport, dport) = (segment.dst_port.get(), segment.src_port.get())
         && let made = (Made { label: flow_label, ..Made::tcp(sport, dport) })
-        && let Some(way) = route6(act, made, Some(src), dst, oif)
+        && let Some((way, _)) = route6(act, made, Some(src), dst, oif)
     {
         act.stats.mib(Mib::TcpOutSegs, None, 1);
         act.stats.mib(Mib::TcpOutRsts, None, 1);

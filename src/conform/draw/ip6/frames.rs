@@ -6,7 +6,7 @@
 //! listener reports to the router, and no Packet Too Big to it. Nor is the router asked for echoes so long that it would
 //! have to cut its answer. Called by `draw`.
 
-use super::super::parts;
+use super::super::parts::{self, put};
 use super::headers::{self, Chain};
 use super::payload::{self, Content};
 use super::site::{Site, Way};
@@ -79,7 +79,7 @@ impl Maker {
         let dst = self.destination(&way)?;
         let src = self.source(&way, self.site.is_local(dst))?;
         let (mut packet, len_right) = self.packet(&way, src, dst);
-        self.damage(&mut packet, way.mtu, len_right);
+        self.damage(&mut packet, &way, dst, len_right);
         packet.truncate(way.mtu);
         let ethertype = if self.lot.below(200) == 0 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
         let to = match self.lot.below(100) {
@@ -113,6 +113,8 @@ impl Maker {
             10..=13 => Some(Ipv6Addr::from_bits(0x2 << 124 | self.lot.bits() >> 4)),
             36..=70 if to_us => self.fresh(|m| m.lot.pick(&way.near)),
             14..=35 => self.fresh(|m| m.lot.pick(&way.near)),
+            // The first address of a subnet is that of all its routers. RFC 4291 2.6.1
+            71..=72 => self.fresh(|m| m.lot.pick(&m.site.on_link).map(|net| net.network())),
             _ => None,
         }
         .or_else(|| {
@@ -137,6 +139,7 @@ impl Maker {
             13..=22 => self.lot.pick(&other.own),
             23..=36 => self.fresh(|m| m.lot.pick(&other.near)),
             37..=41 => Some(Ipv6Addr::from_bits(0x2 << 124 | self.lot.bits() >> 4)),
+            42..=47 => self.fresh(|m| m.lot.pick(&way.proxied)),
             _ => None,
         };
         found.or_else(|| {
@@ -169,6 +172,8 @@ impl Maker {
         let size = parts::size(&mut self.lot, &self.site.edges, mtu, Ip6Hdr::LEN + headers.len());
         // What the router says back to an echo is never cut: see the module.
         let size = if local && protocol == crate::wire::proto::ICMPV6 { size.min(ECHO_MAX) } else { size };
+        // First fragments that end within the header of their protocol. RFC 7112 5
+        let size = if local && !plain && self.lot.chance(30) { size.min(self.lot.below(9)) } else { size };
         let content = Content { protocol, src, dst, local, hops, size, sums: plain };
         let payload = payload::bytes(&mut self.lot, &self.site, &content);
         let len = headers.len() + payload.len();
@@ -185,7 +190,9 @@ impl Maker {
     }
 
     /// Spoils some packets: the fixed header, the length, the end; or pads them as short frames are.
-    fn damage(&mut self, packet: &mut Vec<u8>, mtu: usize, len_right: bool) {
+    fn damage(&mut self, packet: &mut Vec<u8>, way: &Way, dst: Ipv6Addr, len_right: bool) {
+        // Of long packets, and of those to whom it answers for, a router reads on when it would send them.
+        let read_late = (1281..=WHOLE_MAX).contains(&packet.len()) || way.proxied.contains(&dst);
         match self.lot.below(100) {
             0..=2 => {
                 // Version, class, label, length; not the next header, nor the hop limit.
@@ -204,7 +211,12 @@ impl Maker {
             }
             7 => packet.truncate(self.lot.below(packet.len() + 1)),
             8 => packet.truncate(self.lot.one(&[0, 1, 39, 40, 41, 47, 48])),
-            9..=14 => parts::pad(&mut self.lot, packet, mtu),
+            9..=14 => parts::pad(&mut self.lot, packet, way.mtu),
+            15..=17 => headers::too_long(&mut self.lot, packet),
+            18..=27 if read_late => {
+                put(packet, 6, &[crate::wire::proto::DSTOPTS]);
+                headers::too_long(&mut self.lot, packet);
+            }
             _ => {}
         }
     }

@@ -1,6 +1,7 @@
 //! Chains of extension headers, in order and not. Called by `frames`.
 
 use super::{Lot, options};
+use crate::wire::ip6::Ip6Hdr;
 use crate::wire::proto;
 
 /// Extension headers and what names the first of them.
@@ -68,4 +69,14 @@ fn routing(lot: &mut Lot, next: u8) -> Vec<u8> {
     bytes.extend(if kind == 4 { vec![(units / 2).saturating_sub(1), 0, 0, 0] } else { vec![0; 4] });
     bytes.extend(lot.bytes(usize::from(units) * 8));
     bytes
+}
+
+/// Lets the first extension header say that it is longer than the packet, or than most.
+pub fn too_long(lot: &mut Lot, packet: &mut [u8]) {
+    let first = packet.get(6).copied().unwrap_or_default();
+    if [proto::DSTOPTS, proto::ROUTING, proto::HOPOPTS].contains(&first)
+        && let Some(units) = packet.get_mut(Ip6Hdr::LEN + 1)
+    {
+        *units = lot.one(&[8, 16, 64, 255]);
+    }
 }

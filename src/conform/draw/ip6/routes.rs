@@ -147,7 +147,7 @@ impl Maker<'_> {
             return;
         }
         for id in 1..=2 + self.lot.below(4) as u32 {
-            if self.nexthop(s, id, false) {
+            if self.nexthop(s, id, 0) {
                 self.objects.push(id);
             }
         }
@@ -157,8 +157,10 @@ impl Maker<'_> {
             let mut group: Vec<GroupMember> = Vec::new();
             let resilient = self.lot.chance(35);
             let lost = s.nexthop.len();
+            // Now and then nobody of the group answers.
+            let fails = if self.lot.chance(15) { 100 } else { 20 };
             for member in id + 1..=id + 1 + self.lot.below(4) as u32 {
-                if self.nexthop(s, member, true) {
+                if self.nexthop(s, member, fails) {
                     let weight = Some(self.lot.one(&[1, 1, 2, 3, 50, 255]));
                     group.push(GroupMember { id: member, weight });
                 }
@@ -177,9 +179,9 @@ impl Maker<'_> {
         }
     }
 
-    /// One with a gateway, which may be one that did not answer.
-    fn nexthop(&mut self, s: &mut Scenario, id: u32, may_fail: bool) -> bool {
-        let failed = (may_fail && self.lot.chance(20)).then(|| self.lot.pick(&self.failed)).flatten();
+    /// One with a gateway: of a hundred, `fails` did not answer.
+    fn nexthop(&mut self, s: &mut Scenario, id: u32, fails: usize) -> bool {
+        let failed = self.lot.chance(fails).then(|| self.lot.pick(&self.failed)).flatten();
         let Some((dev, via)) = failed.or_else(|| self.lot.pick(&self.gateways)) else { return false };
         s.nexthop.push(Nexthop { id, via: Some(via), dev: Some(dev), ..Nexthop::default() });
         true

@@ -6,7 +6,7 @@ use super::compare::{self, compare};
 use super::draw::{self, Drawn};
 use super::mib::Values;
 use super::shrink::shrink;
-use super::{ConformError, Differences, Frame, KernelBox, Outcome, Result, userspace};
+use super::{ConformError, Differences, Frame, KernelBox, Outcome, Result, harm, userspace};
 use crate::control::netlink::Family;
 use crate::scenario::Scenario;
 use std::collections::BTreeMap;
@@ -233,8 +233,9 @@ impl Plan<'_> {
     }
 }
 
-/// Plays frames in a kernel.
+/// Plays frames in a kernel, unless they would harm it.
 fn kernel(scenario: &Scenario, frames: &[Frame]) -> Result<(Outcome, BTreeMap<&'static str, usize>)> {
+    harm::refuse(scenario, frames)?;
     KernelBox::build(&format!("warren-conform-{}", std::process::id()), scenario)?.play(frames)
 }
 

@@ -1,10 +1,11 @@
 //! Frames that make a Linux kernel write outside a packet. A comparison must not harm the machine that it runs on, so such
-//! frames are refused before any is sent. Called by `run`.
+//! frames are refused before any is sent, and not drawn. Called by `run` and `draw`.
 //!
 //! Seen in Linux 6.18, and not in what the router is asked to do but in how it rewrites the packet:
 //!
 //! * `ipv6_srh_rcv` goes back to the fixed header as if nothing were between it and the segment routing header.
-//! * `ipv6_rpl_srh_rcv` makes room for a header that grows at the last segment only.
+//! * `ipv6_rpl_srh_rcv` makes room for a header that grows at the last segment only, and keeps the length of the unpacked
+//!   header in one byte.
 
 use super::{ConformError, Frame, Result};
 use crate::scenario::{Scenario, Value};
@@ -26,11 +27,15 @@ pub fn refuse(scenario: &Scenario, frames: &[Frame]) -> Result<()> {
     }
     for (number, frame) in frames.iter().enumerate() {
         let harm = headers(&frame.bytes).find_map(|header| match header {
-            Header { kind: TYPE_SEGMENTS, left: 1.., first: false } if segments => {
+            Header { kind: TYPE_SEGMENTS, left: 1.., first: false, .. } if segments => {
                 Some("a segment routing header behind other headers, with seg6_enabled")
             }
             Header { kind: TYPE_RPL, left: 2.., .. } if rpl => {
                 Some("an RPL header with several segments left, with rpl_seg_enabled")
+            }
+            // Each address has at least a byte; of more than 127 the length overflows.
+            Header { kind: TYPE_RPL, left: 1, units: 16.., .. } if rpl => {
+                Some("an RPL header of more than 135 bytes, with rpl_seg_enabled")
             }
             _ => None,
         });
@@ -45,7 +50,7 @@ pub fn refuse(scenario: &Scenario, frames: &[Frame]) -> Result<()> {
 }
 
 /// Whether a sysctl that ends so is on for any interface.
-fn any(scenario: &Scenario, end: &str) -> bool {
+pub fn any(scenario: &Scenario, end: &str) -> bool {
     scenario.sysctl.iter().any(|(name, value)| name.ends_with(end) && *value != Value::Number(0))
 }
 
@@ -53,6 +58,8 @@ fn any(scenario: &Scenario, end: &str) -> bool {
 struct Header {
     kind: u8,
     left: u8,
+    /// Its length in units of eight bytes, the first eight not counted.
+    units: u8,
     /// Right behind the fixed header.
     first: bool,
 }
@@ -72,8 +79,8 @@ fn headers(frame: &[u8]) -> impl Iterator<Item = Header> + '_ {
             let (here, kind) = (at, next);
             at += if kind == proto::FRAGMENT { 8 } else { ext.byte_len() };
             next = ext.next_header;
-            if let (proto::ROUTING, Some(&[_, _, kind, left])) = (kind, rest.first_chunk()) {
-                return Some(Header { kind, left, first: here == Ip6Hdr::LEN });
+            if let (proto::ROUTING, Some(&[_, units, kind, left])) = (kind, rest.first_chunk()) {
+                return Some(Header { kind, left, units, first: here == Ip6Hdr::LEN });
             }
         }
         None
@@ -107,6 +114,7 @@ mod tests {
         assert!(!refused("seg6_enabled", proto::ROUTING, &segments(1)));
         assert!(refused("rpl_seg_enabled", proto::ROUTING, &rpl(2)));
         assert!(!refused("rpl_seg_enabled", proto::ROUTING, &rpl(1)));
+        assert!(refused("rpl_seg_enabled", proto::ROUTING, &[17, 16, TYPE_RPL, 1, 0, 0, 0, 0]));
         assert!(!refused("seg6_enabled", proto::UDP, &[]));
     }
 }

@@ -136,6 +136,14 @@ fn is_unicast<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> bool {
     found.is_some_and(|(_, set)| set.paths.iter().any(is_local)) || addr::is_ours(env, dst, packet.local.iif)
 }
 
+/// Whether a packet came to an anycast address, which the first one of a prefix is, too. Linux: ipv6_anycast_destination.
+fn is_anycast<O>(act: &Act<'_, '_, O>, dst: Ipv6Addr) -> bool {
+    let found = act.env.view.table::<Ipv6Addr>(TABLE_LOCAL).and_then(|table| table.lookup(dst).next());
+    let first = |len: u8| len < 127 && dst.to_bits().checked_shl(len.into()).unwrap_or(0) == 0;
+    let anycast = |path: &Path<Ipv6Addr>| path.kind == RouteType::Anycast;
+    found.is_some_and(|(len, set)| first(len) || set.paths.iter().any(anycast))
+}
+
 /// The counters of the interface that the local route names: the one that has the address. Of several the one that
 /// received the packet comes first. Linux: ip6_dst_idev.
 fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
@@ -257,7 +265,7 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[
     let own = is_unicast(act, packet);
     let ignored = sysctl.icmp_echo_ignore_all != 0
         || (asked.is_multicast() && sysctl.icmp_echo_ignore_multicast != 0)
-        || (!asked.is_multicast() && !own && sysctl.icmp_echo_ignore_anycast != 0);
+        || (is_anycast(act, asked) && sysctl.icmp_echo_ignore_anycast != 0);
     if ignored {
         return act.unsent(ECHO_OFF, format_args!("to {peer}"));
     }

@@ -155,3 +155,9 @@ timed += table("rule", pref=2, family=6, ipproto=58, dport=0x0300, action="prohi
 wish = route("2001:db8:a6::/48", via="2001:db8:2::1", dev="p1", src="2001:db8:2::fe") + table("address", dev="p0", prefix="2001:db8:a6:ffff::1/64")
 case = Case("ip6-error-source-chosen-first", "So it is for errors, though the route that is found then would have another speak.", router(timed, wish, sysctl={"net.ipv6.icmp.ratemask": ""}))
 case.ip6(src="2001:db8:a6::7", hlim=1)
+
+ignoring = {"net.ipv6.icmp.echo_ignore_anycast": 1}
+ours = route("fd98::/64", type_="local", dev="lo") + route("fd98:1::/127", type_="local", dev="lo")
+case = Case("ip6-echo-first-address", "The first address of a prefix that is the host's own is an anycast address, too.", router(ours, sysctl=ignoring))
+for dst in ("fd98::", "fd98::1", "fd98:1::", "2001:db8:1::", "2001:db8:1::fe"):
+    case.ip6(ICMPv6EchoRequest(data=bytes(8)), dst=dst)

@@ -11,10 +11,11 @@ use super::headers::{self, Chain};
 use super::payload::{self, Content};
 use super::site::{Site, Way};
 use super::{Lot, options};
-use crate::conform::Frame;
+use crate::conform::{Frame, harm};
 use crate::scenario::Scenario;
 use crate::wire::eth::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthHdr, multicast_mac6};
 use crate::wire::ip6::Ip6Hdr;
+use crate::wire::proto;
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 use zerocopy::IntoBytes;
@@ -59,14 +60,16 @@ pub struct Maker {
 /// `count` frames for the router of `scenario`.
 pub fn frames(scenario: &Scenario, count: usize, lot: Lot) -> Vec<Frame> {
     let mut maker = Maker::new(lot, scenario);
-    (0..count).filter_map(|_| maker.frame()).collect()
+    let harmless = |frame: &Frame| harm::refuse(scenario, std::slice::from_ref(frame)).is_ok();
+    (0..count).filter_map(|_| maker.frame()).filter(harmless).collect()
 }
 
 /// The same, half of them neighbour discovery for the router.
 pub fn discovery(scenario: &Scenario, count: usize, lot: Lot) -> Vec<Frame> {
     let mut maker = Maker::new(lot, scenario);
     let mut frame = || if maker.lot.chance(50) { maker.discovery() } else { maker.frame() };
-    (0..count).filter_map(|_| frame()).collect()
+    let harmless = |frame: &Frame| harm::refuse(scenario, std::slice::from_ref(frame)).is_ok();
+    (0..count).filter_map(|_| frame()).filter(harmless).collect()
 }
 
 impl Maker {
@@ -167,11 +170,13 @@ impl Maker {
         let local = self.site.is_local(dst);
         let hops = self.lot.one(&[64, 64, 64, 64, 64, 64, 128, 255, 3, 2, 1, 0]);
         let protocol = payload::protocol(&mut self.lot, &self.site, local);
-        let Chain { first, bytes: headers, plain } = headers::chain(&mut self.lot, protocol, local);
+        let (protocol, visits) = self.visits(way, protocol, local);
+        let chain = visits.unwrap_or_else(|| headers::chain(&mut self.lot, protocol, local));
+        let Chain { first, bytes: headers, plain } = chain;
         let mtu = if headers.is_empty() { way.mtu } else { way.mtu.min(WHOLE_MAX) };
         let size = parts::size(&mut self.lot, &self.site.edges, mtu, Ip6Hdr::LEN + headers.len());
         // What the router says back to an echo is never cut: see the module.
-        let size = if local && protocol == crate::wire::proto::ICMPV6 { size.min(ECHO_MAX) } else { size };
+        let size = if local && protocol == proto::ICMPV6 { size.min(ECHO_MAX) } else { size };
         // First fragments that end within the header of their protocol. RFC 7112 5
         let size = if local && !plain && self.lot.chance(30) { size.min(self.lot.below(9)) } else { size };
         let content = Content { protocol, src, dst, local, hops, size, sums: plain };
@@ -185,8 +190,32 @@ impl Maker {
         let any = if self.lot.chance(30) { self.lot.next() as u8 } else { 0 };
         header.set_traffic_class(class.unwrap_or(any));
         let mut packet = [header.as_bytes(), &headers, &payload].concat();
-        let jumbo = first == crate::wire::proto::HOPOPTS && options::zero_length(&mut self.lot, &mut packet);
+        let jumbo = first == proto::HOPOPTS && options::zero_length(&mut self.lot, &mut packet);
         (packet, !jumbo)
+    }
+
+    /// Of packets to a router that follows routing headers, every other one has such a header, some of them a packet inside.
+    fn visits(&mut self, way: &Way, protocol: u8, local: bool) -> (u8, Option<Chain>) {
+        let (segments, rpl) = (self.site.segments, self.site.rpl);
+        if !local || !(segments || rpl) || self.lot.chance(50) {
+            return (protocol, None);
+        }
+        let inside = self.lot.maybe(25, &[proto::IPV6, proto::IPV6, proto::IPIP]);
+        let protocol = inside.unwrap_or(protocol);
+        let rpl = rpl && (!segments || self.lot.chance(50));
+        let mut hosts: Vec<Ipv6Addr> =
+            (0..1 + self.lot.below(4)).filter_map(|_| self.destination(way)).collect();
+        match self.lot.below(10) {
+            // Back to the router, and again.
+            0..=2 if rpl => {
+                let own: Vec<Ipv6Addr> = (0..3).filter_map(|_| self.lot.pick(&way.own)).collect();
+                hosts.splice(..0, own.iter().skip(1).copied());
+                hosts.extend(own.first());
+            }
+            3 if rpl => hosts.extend(self.group(way)),
+            _ => {}
+        }
+        (protocol, Some(headers::visits(&mut self.lot, protocol, rpl, &hosts)))
     }
 
     /// Spoils some packets: the fixed header, the length, the end; or pads them as short frames are.
@@ -214,8 +243,11 @@ impl Maker {
             9..=14 => parts::pad(&mut self.lot, packet, way.mtu),
             15..=17 => headers::too_long(&mut self.lot, packet),
             18..=27 if read_late => {
-                put(packet, 6, &[crate::wire::proto::DSTOPTS]);
+                put(packet, 6, &[proto::DSTOPTS]);
                 headers::too_long(&mut self.lot, packet);
+                if let Some(next) = self.lot.maybe(70, &[proto::ICMPV6, proto::DSTOPTS]) {
+                    put(packet, Ip6Hdr::LEN, &[next]);
+                }
             }
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! What frames have to know of a router: its links, its addresses, its neighbours, what its routes and rules look at.
 //! Works for any scenario, drawn or given. Called by `frames`.
 
+use crate::conform::harm;
 use crate::scenario::{Scenario, Value, default_mac};
 use crate::wire::eth::parse_mac;
 use crate::wire::ip6;
@@ -35,6 +36,9 @@ pub struct Site {
     pub idle: Vec<Ipv6Addr>,
     /// Prefixes that are the router's own as a whole.
     pub local: Vec<Ipv6Net>,
+    /// Whether it follows segment routing headers, and RPL headers, somewhere.
+    pub segments: bool,
+    pub rpl: bool,
     /// Lengths of packets at which something happens.
     pub edges: Vec<usize>,
     pub ports: Vec<u16>,
@@ -75,6 +79,8 @@ impl Site {
             targets: destinations(false).into_iter().chain(tos.filter_map(net)).collect(),
             origins: origins.chain(froms.filter_map(net)).collect(),
             on_link: on_link.filter_map(|r| net(&r.dst)).filter(apart).collect(),
+            segments: harm::any(s, ".seg6_enabled"),
+            rpl: harm::any(s, ".rpl_seg_enabled"),
             local: local.clone(),
             ..Site::default()
         };

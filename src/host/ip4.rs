@@ -162,7 +162,7 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
     }
     let mut key = route::own_key(act.env, src, peer, tos & 0x1e);
     key.ipproto = proto::ICMP;
-    let Some(way) = route4(act, &packet.local, &key) else {
+    let Some(way) = route4(act, &key) else {
         return act.unsent(
             Rule::new("no echo reply: no route back", "", "ip_route_output_key"),
             format_args!("to {peer}"),
@@ -248,7 +248,7 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result
         // Counted whether there is a way or not.
         act.stats.mib(Mib::TcpOutSegs, None, 1);
         act.stats.mib(Mib::TcpOutRsts, None, 1);
-        if let Some(way) = route4(act, local, &key) {
+        if let Some(way) = route4(act, &key) {
             let head = Head4 { src, dst, tos, proto: proto::TCP, fragment: false, rule: RESET };
             send4(act, local, way, &head, &reset);
         }

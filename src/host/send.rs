@@ -44,10 +44,9 @@ pub struct Head6 {
 /// The way of an answer, if it leads out of this host. Linux: ip_route_output_key.
 pub fn route4<'a, O>(
     act: &Act<'a, '_, O>,
-    local: &Local<'_, '_>,
     key: &RuleKey<Ipv4Addr>,
 ) -> Option<(Route4<'a>, &'a Iface)> {
-    let (route, _) = ip4::route::output(act.env, key, local.bytes).ok()?;
+    let (route, _) = ip4::route::output(act.env, key, None).ok()?;
     let oif = route.oif(act.env).filter(|_| route.found == RouteType::Unicast)?;
     Some((route, oif))
 }

@@ -175,7 +175,8 @@ pub fn send<O: Observer>(
     let mut key = route::own_key(env, spoken_to, to, tos);
     // Type and code stand where a rule finds the destination port. Linux: fl4_icmp_type, fl4_dport.
     (key.ipproto, key.dport) = (proto::ICMP, u16::from_be_bytes([kind_byte, code]));
-    let Ok((back, src)) = route::output(env, &key, quote.bytes) else {
+    let about = (quote.bytes, current(decision, offender).dst());
+    let Ok((back, src)) = route::output(env, &key, Some(about)) else {
         return act.unsent(NO_WAY_BACK, format_args!("ICMP {kind_byte}/{code} to {from}"));
     };
     let Some(out) = back.oif(env) else { return };
@@ -214,6 +215,12 @@ pub fn send<O: Observer>(
     act.send_made(out, back.next_hop(to), broadcast.then_some(BROADCAST), place, quote.iif);
 }
 
+/// The header by now: a source route may have led the packet from one of our addresses to another.
+fn current<'h>(decision: &'h Decision<'_>, received: &'h Ip4Hdr) -> &'h Ip4Hdr {
+    let acted_on = decision.header.as_ref().and_then(|h| Ip4Hdr::ref_from_prefix(h).ok());
+    acted_on.map_or(received, |(h, _)| h)
+}
+
 /// Who speaks: the address spoken to if it is ours, the ingress interface's if asked for; else the route decides.
 fn source<O: Observer>(
     act: &Act<'_, '_, O>,
@@ -223,9 +230,7 @@ fn source<O: Observer>(
     let env = act.env;
     let Ok((offender, _)) = Ip4Hdr::ref_from_prefix(quote.bytes) else { return None };
     if decision.target == Target::Us {
-        // A source route may have led from one of our addresses to another.
-        let header = decision.header.as_ref().and_then(|h| Ip4Hdr::ref_from_prefix(h).ok());
-        return Some(header.map_or(offender, |(h, _)| h).dst());
+        return Some(current(decision, offender).dst());
     }
     let inbound = env.state.sysctl.ip4.icmp_errors_use_inbound_ifaddr != 0;
     inbound.then(|| addr::select(env, quote.iif, Some(offender.src()), SCOPE_LINK)).flatten()

@@ -1,7 +1,7 @@
 //! `warren conform` as a user runs it: drawn routers and frames through this kernel and through warren. Needs root.
 //!
 //! `WARREN_CONFORM_SEED` and `WARREN_CONFORM_FRAMES` choose other or longer runs of both grammars,
-//! `WARREN_CONFORM_FLOWS` how many flows each multipath policy is asked for. A run of a million frames must also meet each
+//! `WARREN_CONFORM_FLOWS` how many flows each multipath policy of both families is asked for. A run of a million frames must also meet each
 //! rule of `docs/ipv6.md` often enough; a shorter one prints those that it does not.
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use warren::conform::run::Plan;
 use warren::conform::{Several, flows};
+use warren::control::netlink::Family;
 
 fn command(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
@@ -79,8 +80,9 @@ fn seldom(family: &str, rules: &Map<String, Value>, frames: u64) -> Vec<String> 
     few.map(|name| format!("{:>8}  {name}", met(name))).collect()
 }
 
-#[test]
-fn every_flow_takes_the_kernels_next_hop() {
+/// Flows of a family, through routers that have several next hops for all, for every policy.
+#[track_caller]
+fn every_flow(family: Family) {
     let (seed, wanted) = (setting("WARREN_CONFORM_SEED", 1), setting("WARREN_CONFORM_FLOWS", 4000));
     println!("seed {seed}, {wanted} flows a policy");
     let several = [Several::Legs, Several::Group, Several::Resilient];
@@ -88,7 +90,8 @@ fn every_flow_takes_the_kernels_next_hop() {
         let (mut done, mut number) = (0, 0);
         while done < wanted {
             let kind = several[number as usize % several.len()];
-            let (scenario, frames) = flows(seed, number * 4 + u64::from(policy), policy, kind, 2000);
+            let (scenario, frames) =
+                flows(family, (seed, number * 4 + u64::from(policy)), (policy, kind), 2000);
             let found = Plan {
                 seed,
                 frames: frames.len(),
@@ -102,7 +105,7 @@ fn every_flow_takes_the_kernels_next_hop() {
             };
             let found = found.play(1, |_| ()).unwrap();
             if let Some(differing) = found.differing.first() {
-                panic!("policy {policy}, {kind:?}, box {number}: {differing}");
+                panic!("{family:?}, policy {policy}, {kind:?}, box {number}: {differing}");
             }
             let of_policy = |name: &str| name.starts_with(&format!("multipath policy: {policy}, "));
             let chosen =
@@ -110,8 +113,18 @@ fn every_flow_takes_the_kernels_next_hop() {
             assert!(chosen > 800, "{:?}", found.rules);
             (done, number) = (done + chosen, number + 1);
         }
-        println!("policy {policy}: {done} flows");
+        println!("{family:?}, policy {policy}: {done} flows");
     }
+}
+
+#[test]
+fn every_ip4_flow_takes_the_kernels_next_hop() {
+    every_flow(Family::V4);
+}
+
+#[test]
+fn every_ip6_flow_takes_the_kernels_next_hop() {
+    every_flow(Family::V6);
 }
 
 #[test]

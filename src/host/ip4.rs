@@ -148,7 +148,7 @@ fn is_of_sockets(protocol: u8) -> bool {
 /// RFC 1122 3.2.2.6: from the address asked, with the same data and TOS. Linux: icmp_echo, icmp_reply.
 fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
     let (hdr, iif) = (packet.hdr, packet.local.iif);
-    let (peer, tos) = (hdr.src(), hdr.tos);
+    let (mut peer, tos) = (hdr.src(), hdr.tos);
     let src = if packet.group {
         addr::spec_dst(act.env, iif, peer, tos).unwrap_or(Ipv4Addr::UNSPECIFIED)
     } else {
@@ -159,6 +159,10 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
             Rule::new("no echo reply: global limit", "1812 4.3.2.8", "icmp_global_allow"),
             format_args!("to {peer}"),
         );
+    }
+    // Nobody's address is this host's own to the kernel. Linux: ip_route_output_key_hash_rcu.
+    if peer.is_unspecified() {
+        peer = if src.is_unspecified() { Ipv4Addr::LOCALHOST } else { src };
     }
     let mut key = route::own_key(act.env, src, peer, tos & 0x1e);
     key.ipproto = proto::ICMP;

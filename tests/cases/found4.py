@@ -103,3 +103,12 @@ for policy, fields, text in ((0, 7, "addresses"), (1, 7, "addresses, protocol an
         case.ip4(udp(sport=n), dst="10.0.1.254", options=[Raw(loose)])
         case.ip4(udp(sport=n), dst="10.0.1.254", ttl=1, options=[Raw(loose)])
         case.ip4(IP(src="10.9.9.9", dst=f"10.8.0.{n + 1}") / udp(), proto=4, dst="10.0.1.254", options=[Raw(loose)])
+
+open_ = {"net.ipv4.conf.all.rp_filter": 0, "net.ipv4.conf.p0.rp_filter": 0, "net.ipv4.icmp_echo_ignore_broadcasts": 0}
+case = Case("ip4-answer-broadcast", "A sender that has a broadcast address is answered there, and the router hears its own answer; one without an address is the router itself.", router(sysctl=open_))
+for src in ("10.0.1.255", "10.0.2.255"):
+    case.ip4(ICMP() / Raw(bytes(30)), src=src, dst="10.0.1.254")
+    case.ip4(src=src, ttl=1)
+    case.ip4(src=src, dst="10.0.1.254")
+    case.ip4(TCP(flags="S"), src=src, dst="10.0.1.254")
+case.ip4(ICMP() / Raw(bytes(30)), src="0.0.0.0", dst="255.255.255.255", mac="ff:ff:ff:ff:ff:ff")

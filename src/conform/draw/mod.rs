@@ -10,8 +10,9 @@ mod ip4;
 mod ip6;
 mod lot;
 mod parts;
+mod several;
 
-pub use ip6::flows::Several;
+pub use several::Several;
 
 use super::{Frame, Result};
 use crate::control::netlink::Family;
@@ -76,13 +77,25 @@ pub fn draw(
     Ok(Drawn { number, scenario, frames, slow })
 }
 
-/// A router with this `fib_multipath_hash_policy` and several next hops for everything, and `count` IPv6 flows through it:
-/// box `number` of a run of such.
+/// A router with this `fib_multipath_hash_policy` and several next hops for everything, and `count` flows of a family
+/// through it: box `number` of a run of such.
 #[must_use]
-pub fn flows(seed: u64, number: u64, policy: u8, several: Several, count: usize) -> (Scenario, Vec<Frame>) {
-    let mut scenario = ip6::flows::scenario(&mut Lot::new(seed, number, 3), policy, several);
+pub fn flows(
+    family: Family,
+    (seed, number): (u64, u64),
+    (policy, several): (u8, Several),
+    count: usize,
+) -> (Scenario, Vec<Frame>) {
+    let (mut router, lot) = (Lot::new(seed, number, 3), Lot::new(seed, number, 4));
+    let mut scenario = match family {
+        Family::V4 => ip4::flows::scenario(&mut router, policy, several),
+        Family::V6 => ip6::flows::scenario(&mut router, policy, several),
+    };
     super::lift_global_limit(&mut scenario);
-    let mut frames = ip6::flows::frames(&scenario, count, Lot::new(seed, number, 4));
+    let mut frames = match family {
+        Family::V4 => ip4::flows::frames(&scenario, count, lot),
+        Family::V6 => ip6::flows::frames(&scenario, count, lot),
+    };
     in_time(&mut frames);
     (scenario, frames)
 }

@@ -10,7 +10,6 @@ use crate::drop::DropReason as D;
 use crate::frame::PktType;
 use crate::iface::{Iface, LinkKind, SCOPE_LINK};
 use crate::stats::Mib;
-use crate::wire::eth::BROADCAST;
 use crate::wire::icmp::{self, IcmpHdr, v4};
 use crate::wire::ip4::{FRAG_OFFSET, Ip4Hdr};
 use crate::wire::proto;
@@ -207,12 +206,27 @@ pub fn send<O: Observer>(
     count_sent(act, out, kind_byte, len);
     act.reply_made(sent(kind_byte, code), format_args!("from {src} to {to} by {}", out.name));
     // A source that is a broadcast address of ours is answered there. Nothing in the kernel forbids it.
-    let broadcast = back.found == RouteType::Broadcast;
-    if broadcast {
+    if back.found == RouteType::Broadcast {
         act.stats.mib(Mib::IpExtOutBcastPkts, Some(out.slot), 1);
         act.stats.mib(Mib::IpExtOutBcastOctets, Some(out.slot), len as u64);
+        heard_here(act, out, &header, len);
     }
-    act.send_made(out, back.next_hop(to), broadcast.then_some(BROADCAST), place, quote.iif);
+    act.send_made(out, back.next_hop(to), route::for_all(env, &back, to), place, quote.iif);
+}
+
+/// A broadcast of our own is for this host as well. It says nothing that a host acts on, so that it is only counted: an ICMP
+/// message of these kinds is an error where all hear it. Linux: ip_mc_output, dev_loopback_xmit, icmp_rcv.
+pub fn heard_here<O: Observer>(act: &Act<'_, '_, O>, by: &Iface, hdr: &Ip4Hdr, len: usize) {
+    for mib in [Mib::IpInReceives, Mib::IpExtInBcastPkts, Mib::IpInDelivers, super::ecn_counter(hdr.tos)] {
+        act.stats.mib(mib, Some(by.slot), 1);
+    }
+    for mib in [Mib::IpExtInOctets, Mib::IpExtInBcastOctets] {
+        act.stats.mib(mib, Some(by.slot), len as u64);
+    }
+    if hdr.proto == proto::ICMP {
+        act.stats.mib(Mib::IcmpInMsgs, None, 1);
+        act.stats.mib(Mib::IcmpInErrors, None, 1);
+    }
 }
 
 /// The header by now: a source route may have led the packet from one of our addresses to another.

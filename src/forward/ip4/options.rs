@@ -338,7 +338,8 @@ fn source_route<'a, O: Observer>(
             return cx.check(D::V4SourceRouteHop, false);
         }
         let hop = cx.some(D::V4SourceRouteHop, o.address(srr.at + pointer - 1))?;
-        let next = route::towards(cx, &Packet { hdr: &hdr, ..*packet }, hop).map_err(|_| D::V4SourceRouteHop)?;
+        let next =
+            route::towards(cx, &Packet { hdr: &hdr, ..*packet }, hop).map_err(|_| D::V4SourceRouteHop)?;
         cx.check(D::V4SourceRouteHop, matches!(next.kind, Kind::Unicast | Kind::Local))?;
         if next.kind != Kind::Local {
             srr.hit = Some(hop);

@@ -314,6 +314,13 @@ pub fn type_of(env: Env<'_>, addr: Ipv4Addr) -> RouteType {
     }
 }
 
+/// The link-layer address for all, if that is what a packet on this route to `dst` is for. A route for one TOS only does
+/// not make an address a broadcast to the link layer. Linux: arp_constructor.
+pub fn for_all(env: Env<'_>, route: &Route<'_>, dst: Ipv4Addr) -> Option<[u8; 6]> {
+    let broadcast = route.found == RouteType::Broadcast && type_of(env, dst) == RouteType::Broadcast;
+    broadcast.then_some(eth::BROADCAST)
+}
+
 /// The longest prefix with a usable alias; `None` lets the next rule try. Linux: fib_table_lookup.
 fn table<'a>(
     env: Env<'a>,

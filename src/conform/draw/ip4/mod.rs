@@ -11,6 +11,7 @@
 //! options in packets for the router itself that would be answered, as the host's side does not answer along them;
 //! ICMP that asks for the time or teaches the router other ways or MTUs; buckets of a resilient group that loses a member.
 
+pub mod flows;
 mod frames;
 mod net;
 mod options;

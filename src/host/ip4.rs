@@ -149,7 +149,7 @@ fn is_of_sockets(protocol: u8) -> bool {
 fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
     let (hdr, iif) = (packet.hdr, packet.local.iif);
     let (mut peer, tos) = (hdr.src(), hdr.tos);
-    let src = if packet.group {
+    let mut src = if packet.group {
         addr::spec_dst(act.env, iif, peer, tos).unwrap_or(Ipv4Addr::UNSPECIFIED)
     } else {
         hdr.dst()
@@ -162,7 +162,8 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
     }
     // Nobody's address is this host's own to the kernel. Linux: ip_route_output_key_hash_rcu.
     if peer.is_unspecified() {
-        peer = if src.is_unspecified() { Ipv4Addr::LOCALHOST } else { src };
+        src = if src.is_unspecified() { Ipv4Addr::LOCALHOST } else { src };
+        peer = src;
     }
     let mut key = route::own_key(act.env, src, peer, tos & 0x1e);
     key.ipproto = proto::ICMP;

@@ -71,8 +71,11 @@ impl<'a> Route<'a> {
         Route { kind, found, path: None, member: None, group: None, prefix_len: 0, redirect: false }
     }
 
-    /// The interface that the packet leaves by; none into a tunnel, which is the kernel's to make.
+    /// The interface that the packet leaves by: lo to this host itself; none into a tunnel, which is the kernel's to make.
     pub fn oif(&self, env: Env<'a>) -> Option<&'a Iface> {
+        if self.found == RouteType::Local {
+            return env.state.ifaces.loopback();
+        }
         env.state.ifaces.get(self.member.filter(|m| !m.encap)?.oif)
     }
 

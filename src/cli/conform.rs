@@ -2,7 +2,7 @@
 
 use crate::cli::Usage;
 use crate::conform::run::{Found, Plan};
-use crate::conform::{self, MASKS, read_frames};
+use crate::conform::{self, Hidden, MASKS, read_frames};
 use crate::control::netlink::Family;
 use crate::scenario::Scenario;
 use crate::sys::userns;
@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -128,7 +129,9 @@ fn report(args: &Args, found: &Found, seconds: f64) -> anyhow::Result<()> {
             "frames": found.frames,
             "compared": found.compared,
             "differences": differences,
-            "masked": found.masked,
+            "masked": found.masked.0.iter().map(|(name, hidden)| (*name, hidden.frames)).collect::<BTreeMap<_, _>>(),
+            "bytes": found.bytes,
+            "masked_bytes": found.masked.0.iter().map(|(name, hidden)| (*name, hidden.bytes)).collect::<BTreeMap<_, _>>(),
             "rules_hit": found.rules,
             "seed": seed,
             "boxes": found.boxes,
@@ -149,9 +152,10 @@ fn report(args: &Args, found: &Found, seconds: f64) -> anyhow::Result<()> {
     for why in &found.refused {
         writeln!(text, "refused by the kernel: {why}")?;
     }
-    for (name, count) in &found.masked {
+    for (name, Hidden { frames, bytes }) in &found.masked.0 {
         let why = MASKS.iter().find(|(mask, _)| mask == name).map_or("", |(_, why)| why);
-        writeln!(text, "masked: {count} {name} {why}")?;
+        let share = 100.0 * *bytes as f64 / found.bytes.max(1) as f64;
+        writeln!(text, "masked: {share:.3} % of all bytes, in {frames} frames: {name} {why}")?;
     }
     for (rule, count) in &found.rules {
         writeln!(text, "{count:>8} {rule}")?;

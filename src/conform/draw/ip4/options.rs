@@ -72,9 +72,10 @@ fn addresses(lot: &mut Lot, kind: u8, hops: &[Ipv4Addr], far: &[Ipv4Addr], into:
     let places = lot.one(&[1, 1, 2, 2, 3, 4, 9, 0]);
     let passed = lot.below(places + 1);
     let passed = if lot.chance(50) { 0 } else { passed };
-    let len = off_by_one(lot, 3 + 4 * places as u8);
-    // By places that were passed an error goes back: see `draw`.
+    // By places that were passed an error goes back: see `draw`. With another length they would be other ones, of groups.
     let pointer = if passed == 0 { off_by_one(lot, 4) } else { 4 + 4 * passed as u8 };
+    let right = 3 + 4 * places as u8;
+    let len = if kind != opt::RR && pointer > 7 { right } else { off_by_one(lot, right) };
     into.extend([kind, len, pointer]);
     for place in 0..places {
         let named = lot.pick(if 4 + 4 * place < usize::from(pointer) { far } else { hops });

@@ -12,11 +12,13 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario, pools: &Pools) {
     if lot.chance(50) {
         return;
     }
+    // The kernel has one for main itself.
+    let main = Rule { pref: 32_766, family: Some(4), table: Some(254), ..Rule::default() };
     for _ in 0..1 + lot.below(5) {
         let rule = rule(lot, s, pools);
-        // The kernel takes none twice, and to it these do not make a difference. Linux: rule_exists.
-        let seen = |r: &Rule| Rule { not: None, goto: None, suppress_prefixlen: None, ..r.clone() };
-        if !s.rule.iter().any(|old| seen(old) == seen(&rule)) {
+        // It takes none twice, and to it these do not make a difference. Linux: rule_exists.
+        let seen = |r: &Rule| Rule { not: None, goto: None, ..r.clone() };
+        if !s.rule.iter().chain([&main]).any(|old| seen(old) == seen(&rule)) {
             s.rule.push(rule);
         }
     }

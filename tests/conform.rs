@@ -14,7 +14,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use warren::conform::run::Plan;
-use warren::conform::{Several, flows};
+use warren::conform::{Boxes, Several, flows};
 use warren::control::netlink::Family;
 
 fn command(arguments: &str) -> Command {
@@ -44,7 +44,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 /// A run of one family's grammar; `rules` must have been applied, and more than `most` in all.
 #[track_caller]
-fn many_routers(family: u8, rules: &[&str], most: usize) {
+fn many_routers(family: &str, rules: &[&str], most: usize) {
     let (seed, frames) = (setting("WARREN_CONFORM_SEED", 1), setting("WARREN_CONFORM_FRAMES", 20_000));
     println!("seed {seed}, {frames} frames");
     let found = agree(&format!("--generate {frames} --seed {seed} --family {family} --json"));
@@ -65,7 +65,7 @@ fn many_routers(family: u8, rules: &[&str], most: usize) {
         assert!(hit.contains_key(*rule), "{rule}: {hit:?}");
     }
     assert!(hit.len() > most, "{}: {hit:?}", hit.len());
-    if family == 6 {
+    if family == "6" {
         let seldom: Vec<String> = seldom("ipv6", hit, frames);
         println!("met less than {OFTEN} times in a million frames:\n{}", seldom.join("\n"));
         assert!(frames < LONG || seldom.is_empty(), "{} rules are not met often enough", seldom.len());
@@ -100,7 +100,7 @@ fn every_flow(family: Family) {
                 seed,
                 frames: frames.len(),
                 first: 0,
-                family: None,
+                boxes: Boxes::Turns,
                 scenario: Some((PathBuf::from("flows"), scenario)),
                 given: Some(frames),
                 as_drawn: false,
@@ -134,13 +134,18 @@ fn every_ip6_flow_takes_the_kernels_next_hop() {
 #[test]
 fn ip6_of_many_routers() {
     let bucket = "next hop: bucket of a resilient group";
-    many_routers(6, &["route: unicast", "route: none", "redirect", "ICMPv6 3/0", bucket], 80);
+    many_routers("6", &["route: unicast", "route: none", "redirect", "ICMPv6 3/0", bucket], 80);
 }
 
 #[test]
 fn ip4_of_many_routers() {
     let cut = "packet cut into fragments";
-    many_routers(4, &["route: unicast", "route: none", "redirect", "ICMP 11/0", cut, "V4ReversePath"], 90);
+    many_routers("4", &["route: unicast", "route: none", "redirect", "ICMP 11/0", cut, "V4ReversePath"], 90);
+}
+
+#[test]
+fn both_families_through_the_same_routers() {
+    many_routers("both", &["route: unicast", "route: none", "redirect", "ICMP 11/0", "ICMPv6 3/0"], 140);
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub mod userspace;
 
 pub use case::{Case, Frame, Outcome, read_frames, write_frames};
 pub use compare::{Differences, MASKS, compare};
-pub use draw::{Several, flows};
+pub use draw::{Boxes, Several, flows};
 pub use kernel::KernelBox;
 pub use masked::{Hidden, Masked};
 pub use mib::Counters;

@@ -3,11 +3,10 @@
 //! Invariant: a box of a run can be played again from the seed and its number. Called by `warren conform`.
 
 use super::compare::{self, compare};
-use super::draw::{self, Drawn};
+use super::draw::{self, Boxes, Drawn};
 use super::mib::Values;
 use super::shrink::shrink;
 use super::{ConformError, Differences, Frame, KernelBox, Masked, Outcome, Result, userspace};
-use crate::control::netlink::Family;
 use crate::scenario::Scenario;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -33,8 +32,8 @@ pub struct Plan<'p> {
     pub frames: usize,
     /// The first box.
     pub first: u64,
-    /// Frames of one family only.
-    pub family: Option<Family>,
+    /// What boxes are of.
+    pub boxes: Boxes,
     /// One router for all, with its file.
     pub scenario: Option<(PathBuf, Scenario)>,
     /// Frames that are given; nothing is drawn then.
@@ -150,7 +149,7 @@ impl Plan<'_> {
     fn draw(&self, number: u64, limit: usize) -> Result<Drawn> {
         let given = self.scenario.as_ref().map(|(_, scenario)| scenario);
         let limit = if self.given.is_some() { 0 } else { limit };
-        let mut drawn = draw::draw(self.seed, number, limit, self.family, given)?;
+        let mut drawn = draw::draw(self.seed, number, limit, self.boxes, given)?;
         if let Some(frames) = &self.given {
             (drawn.frames, drawn.slow) = (frames.clone(), false);
         } else {

@@ -49,7 +49,10 @@ fn option(lot: &mut Lot, hops: &[Ipv4Addr], far: &[Ipv4Addr], into: &mut Vec<u8>
         85..=89 => cipso(lot, into),
         _ => {
             let data = lot.below(10);
-            let kind = if lot.chance(80) { lot.one(&OTHERS) } else { lot.next() as u8 };
+            let any = lot.next() as u8;
+            // Of source routes there are others, whose places are known.
+            let other = lot.chance(80) || matches!(any, opt::LSRR | opt::SSRR);
+            let kind = if other { lot.one(&OTHERS) } else { any };
             let said = off_by_one(lot, data as u8 + 2);
             into.extend([kind, said]);
             into.extend(lot.bytes(data));

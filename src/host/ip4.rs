@@ -148,8 +148,8 @@ fn is_of_sockets(protocol: u8) -> bool {
 /// RFC 1122 3.2.2.6: from the address asked, with the same data and TOS. Linux: icmp_echo, icmp_reply.
 fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
     let (hdr, iif) = (packet.hdr, packet.local.iif);
-    let (peer, tos) = (hdr.src(), hdr.tos);
-    let src = if packet.group {
+    let (mut peer, tos) = (hdr.src(), hdr.tos);
+    let mut src = if packet.group {
         addr::spec_dst(act.env, iif, peer, tos).unwrap_or(Ipv4Addr::UNSPECIFIED)
     } else {
         hdr.dst()
@@ -160,9 +160,14 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
             format_args!("to {peer}"),
         );
     }
+    // Nobody's address is this host's own to the kernel. Linux: ip_route_output_key_hash_rcu.
+    if peer.is_unspecified() {
+        src = if src.is_unspecified() { Ipv4Addr::LOCALHOST } else { src };
+        peer = src;
+    }
     let mut key = route::own_key(act.env, src, peer, tos & 0x1e);
     key.ipproto = proto::ICMP;
-    let Some(way) = route4(act, &packet.local, &key) else {
+    let Some(way) = route4(act, &key) else {
         return act.unsent(
             Rule::new("no echo reply: no route back", "", "ip_route_output_key"),
             format_args!("to {peer}"),
@@ -248,7 +253,7 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result
         // Counted whether there is a way or not.
         act.stats.mib(Mib::TcpOutSegs, None, 1);
         act.stats.mib(Mib::TcpOutRsts, None, 1);
-        if let Some(way) = route4(act, local, &key) {
+        if let Some(way) = route4(act, &key) {
             let head = Head4 { src, dst, tos, proto: proto::TCP, fragment: false, rule: RESET };
             send4(act, local, way, &head, &reset);
         }

@@ -7,6 +7,7 @@ pub mod echo;
 mod forward;
 pub mod fragment;
 pub mod icmp;
+pub mod martian;
 pub mod options;
 pub mod output;
 mod rcv;

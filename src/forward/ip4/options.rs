@@ -330,6 +330,7 @@ fn source_route<'a, O: Observer>(
     }
     cx.check(D::V4SourceRouteHop, route.kind == Kind::Local)?;
     let (mut pointer, len) = (o.byte(srr.at + 2), o.byte(srr.at + 1));
+    let mut hdr = *packet.hdr;
     while pointer <= len {
         if pointer + 3 > len {
             cx.header = Some(o.header.clone());
@@ -337,7 +338,8 @@ fn source_route<'a, O: Observer>(
             return cx.check(D::V4SourceRouteHop, false);
         }
         let hop = cx.some(D::V4SourceRouteHop, o.address(srr.at + pointer - 1))?;
-        let next = route::towards(cx, packet, hop).map_err(|_| D::V4SourceRouteHop)?;
+        let next =
+            route::towards(cx, &Packet { hdr: &hdr, ..*packet }, hop).map_err(|_| D::V4SourceRouteHop)?;
         cx.check(D::V4SourceRouteHop, matches!(next.kind, Kind::Unicast | Kind::Local))?;
         if next.kind != Kind::Local {
             srr.hit = Some(hop);
@@ -346,7 +348,9 @@ fn source_route<'a, O: Observer>(
             *route = next;
             return Ok(());
         }
+        // From here on the packet is for this hop, also to the hash that chooses the way to the next one.
         o.put(16, &hop.octets());
+        hdr.dst = hop.octets();
         pointer += 4;
     }
     Ok(())

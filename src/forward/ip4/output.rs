@@ -8,9 +8,7 @@ use super::route::{self, Kind, Route};
 use super::{Packet, addr};
 use crate::drop::DropReason as D;
 use crate::stats::Mib;
-use crate::wire::eth;
 use std::net::Ipv4Addr;
-use warren_fib::RouteType;
 
 /// A forwarded packet leaves, in pieces if `fragment` gives an MTU that it exceeds. Linux: ip_finish_output.
 pub fn output<'a, O: Observer>(
@@ -42,9 +40,7 @@ pub fn output<'a, O: Observer>(
         Rule::new("next hop", "1812 5.2.4.2", "ip_finish_output2"),
         format_args!("{next} on {}", oif.name),
     );
-    // A route for one TOS only does not make the address a broadcast to the link layer. Linux: arp_constructor.
-    let to_all = broadcast && route::type_of(cx.env, dst) == RouteType::Broadcast;
-    let way = neighbour(cx.env, oif, next, to_all.then_some(eth::BROADCAST));
+    let way = neighbour(cx.env, oif, next, route::for_all(cx.env, route, dst));
     if fragment.is_none() {
         cx.count_out(Mib::IpOutTransmits, 1);
         cx.count_out(Mib::IpExtOutOctets, packet.bytes.len());

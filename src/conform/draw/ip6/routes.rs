@@ -1,6 +1,7 @@
 //! Nexthop objects and routes: nested prefixes of every length and type. Invariant: no two routes that the kernel would
 //! take for the same one. Called by `scenario`.
 
+use super::super::rules::TABLES;
 use super::net::{neighbour, own};
 use super::{Lot, prefix};
 use crate::scenario::{GroupMember, Hop, Link, Nexthop, Route, Scenario};
@@ -11,8 +12,6 @@ use std::net::{IpAddr, Ipv6Addr};
 /// Prefix lengths at which something changes.
 const LENGTHS: [usize; 24] =
     [0, 1, 3, 7, 8, 16, 29, 31, 32, 33, 44, 47, 48, 49, 56, 63, 64, 65, 96, 112, 120, 126, 127, 128];
-/// Tables besides main, which rules may name.
-pub const TABLES: [u32; 2] = [100, 101];
 
 /// Addresses around which prefixes are nested.
 pub struct Pools {

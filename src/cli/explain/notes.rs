@@ -1,5 +1,6 @@
 //! What an observer heard of one packet: each check and step in order, the decision, the messages about it.
 
+use super::page;
 use crate::drop::DropReason;
 use crate::forward::decision::{Decision, Egress, Verdict};
 use crate::forward::observe::{Observer, Rule, Step};
@@ -20,6 +21,8 @@ pub enum Note {
     Step(Rule, String),
     /// A message to the sender, or why there is none.
     Reply(Rule, String),
+    /// A rule that was applied on the way, and drops nothing.
+    Rule(Rule),
 }
 
 /// A decision.
@@ -49,6 +52,14 @@ impl Observer for Notes {
 
     fn step(&mut self, step: Step<'_>) {
         self.list.push(Note::Step(step.rule, step.found.to_string()));
+    }
+
+    fn rule(&mut self, name: &'static str) {
+        self.list.push(Note::Rule(page::rule(name)));
+    }
+
+    fn wants_rules(&self) -> bool {
+        true
     }
 
     fn decided(&mut self, decision: &Decision<'_>) {
@@ -103,7 +114,7 @@ pub fn sentence(notes: &Notes) -> String {
     let decision = notes.decision.as_ref().map_or(TRUNCATED, |decided| &decided.text);
     let replies = notes.list.iter().filter_map(|note| match note {
         Note::Reply(rule, found) => Some(format!("{}: {found}", rule.name)),
-        Note::Check { .. } | Note::Step(..) => None,
+        Note::Check { .. } | Note::Step(..) | Note::Rule(_) => None,
     });
     std::iter::once(decision.to_owned()).chain(replies).collect::<Vec<_>>().join("; ")
 }
@@ -127,6 +138,7 @@ impl Note {
             Note::Step(rule, found) => {
                 json!({ "step": rule.name, "found": found, "rfc": rule.rfc, "function": rule.function })
             }
+            Note::Rule(rule) => json!({ "rule": rule.name, "rfc": rule.rfc, "function": rule.function }),
             Note::Reply(rule, found) => {
                 json!({ "reply": rule.name, "found": found, "rfc": rule.rfc, "function": rule.function })
             }

@@ -2,11 +2,11 @@
 //! (with `fragment`), or local delivery. The same file names as in `ip6`, each function after a kernel function.
 
 pub mod addr;
-mod applied;
 pub mod echo;
 mod forward;
 pub mod fragment;
 pub mod icmp;
+mod named;
 pub mod options;
 pub mod output;
 mod rcv;
@@ -58,9 +58,9 @@ fn path<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, bytes: &[u8], meta: Meta) -> R
     cx.target = target(&route);
     let options = options::receive(cx, &packet, &mut route)?;
     cx.target = target(&route);
-    applied::route(cx, &route);
+    named::route(cx, &packet, &route);
     if let Some(options) = &options {
-        applied::options(cx, options);
+        named::options(cx, &packet, options);
     }
     count_type(cx, &packet, &route);
     let l2_group = matches!(meta.pkt_type, PktType::Broadcast | PktType::Multicast);

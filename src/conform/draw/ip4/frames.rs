@@ -160,8 +160,6 @@ impl Maker {
         let fate = match self.site.is_local(dst) {
             _ if self.site.is_own(src) || src.is_loopback() => Fate::Mute,
             false => Fate::Passes,
-            // The host's side does not answer along options.
-            true if !options.is_empty() => Fate::Mute,
             true if way.near.contains(&src) => Fate::Local,
             true => Fate::Told,
         };

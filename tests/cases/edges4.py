@@ -100,6 +100,12 @@ case = Case("ip4-multipath-use-neigh", "With fib_multipath_use_neigh a next hop 
 for n in range(16):
     case.ip4(dst=f"10.9.0.{n + 1}")
 
+both = [{"via": "10.0.1.1", "dev": "p0"}, {"via": "10.0.2.1", "dev": "p1"}]
+case = Case("ip4-error-multipath", "Of several ways back an error about a packet to us takes one whose link has the address that speaks.", router(route("10.9.0.0/16", nexthop=both), sysctl={"net.ipv4.fib_multipath_hash_seed": 7}))
+for n in range(6):
+    case.ip4(Raw(bytes(8)), proto=253, src=f"10.9.0.{n + 1}", dst="10.0.1.254")
+    case.ip4(Raw(bytes(8)), proto=253, src=f"10.9.1.{n + 1}", dst="10.0.2.254")
+
 down = router(links=3).replace('name = "p2"', 'name = "p2"\ncarrier = false', 1).split("\n[sysctl]")[0]
 case = Case("ip4-multipath-linkdown", "The share of a way without carrier goes to the others where that is asked for.", finish(down + route("10.9.0.0/16", nexthop=ways[:2]), {"net.ipv4.fib_multipath_hash_seed": 7, "net.ipv4.conf.p2.ignore_routes_with_linkdown": 1}))
 for n in range(8):

@@ -69,7 +69,7 @@ pub fn bytes(lot: &mut Lot, site: &Site, content: &Content) -> Vec<u8> {
         proto::ICMP => icmp(lot, content, &mut bytes),
         // Reports alone: a question makes the router report its groups.
         proto::IGMP if content.fate != Fate::Passes => {
-            put(&mut bytes, 0, &[lot.one(&[0x12, 0x16, 0x17, 0x22])])
+            put(&mut bytes, 0, &[lot.one(&[0x12, 0x16, 0x17, 0x22])]);
         }
         proto::IPV6 => inner6(lot, &mut bytes),
         proto::IPIP => inner4(lot, &mut bytes),

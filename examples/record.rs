@@ -21,7 +21,8 @@ fn main() -> Result<()> {
             outcome.write(folder, case.scenario.link.iter().map(|link| link.name.as_str()))?;
             let (sent, got) = (case.frames.len(), outcome.frames.len());
             print!("{}: {sent} frames in, {got} out", case.name());
-            let left_out: Vec<String> = masked.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+            let left_out: Vec<String> =
+                masked.0.iter().map(|(kind, hidden)| format!("{} {kind}", hidden.frames)).collect();
             let also = if left_out.is_empty() { "" } else { "; taken out: " };
             println!("{also}{}", left_out.join(", "));
             Ok(())

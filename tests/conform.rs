@@ -1,7 +1,7 @@
 //! `warren conform` as a user runs it: drawn routers and frames through this kernel and through warren. Needs root.
 //!
 //! `WARREN_CONFORM_SEED` and `WARREN_CONFORM_FRAMES` choose other or longer runs of both grammars,
-//! `WARREN_CONFORM_FLOWS` how many flows each multipath policy is asked for. A run of a million frames must also meet each
+//! `WARREN_CONFORM_FLOWS` how many flows each multipath policy of both families is asked for. A run of a million frames must also meet each
 //! rule of `docs/ipv4.md` or `docs/ipv6.md` often enough; a shorter one prints those that it does not.
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
@@ -14,7 +14,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use warren::conform::run::Plan;
-use warren::conform::{Several, flows};
+use warren::conform::{Boxes, Several, flows};
+use warren::control::netlink::Family;
 
 fn command(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
@@ -43,16 +44,20 @@ fn setting(name: &str, default: u64) -> u64 {
 
 /// A run of one family's grammar; `rules` must have been applied, and more than `most` in all.
 #[track_caller]
-fn many_routers(family: u8, rules: &[&str], most: usize) {
+fn many_routers(family: &str, rules: &[&str], most: usize) {
     let (seed, frames) = (setting("WARREN_CONFORM_SEED", 1), setting("WARREN_CONFORM_FRAMES", 20_000));
     println!("seed {seed}, {frames} frames");
     let found = agree(&format!("--generate {frames} --seed {seed} --family {family} --json"));
     assert_eq!((&found["frames"], &found["seed"]), (&frames.into(), &seed.into()));
+    let number = |value: &Value| value.as_u64().unwrap();
     for (mask, count) in found["masked"].as_object().unwrap() {
-        // Two bytes of every ICMPv4 message of a kernel's own are random.
+        // Two bytes of every ICMPv4 message of a kernel's own are random: many frames, and few bytes of each.
         let most = if mask == "identification" { frames / 5 } else { frames / 50 };
-        assert!(count.as_u64().unwrap() <= most, "{mask} hides {count} of {frames} frames");
+        assert!(number(count) <= most, "{mask} touches {count} of {frames} frames");
     }
+    let hidden: u64 = found["masked_bytes"].as_object().unwrap().values().map(number).sum();
+    println!("masks hide {hidden} of {} bytes", found["bytes"]);
+    assert!(hidden * 50 <= number(&found["bytes"]), "masks hide {hidden} of {} bytes", found["bytes"]);
     let refused = found["refused"].as_array().unwrap().len() as u64;
     assert!(refused * 20 <= found["boxes"].as_u64().unwrap(), "{}", found["refused"]);
     let hit = found["rules_hit"].as_object().unwrap();
@@ -60,7 +65,12 @@ fn many_routers(family: u8, rules: &[&str], most: usize) {
         assert!(hit.contains_key(*rule), "{rule}: {hit:?}");
     }
     assert!(hit.len() > most, "{}: {hit:?}", hit.len());
-    let seldom: Vec<String> = seldom(&format!("ipv{family}"), hit, frames);
+    let families: &[&str] = match family {
+        "both" => &[],
+        "4" => &["ipv4"],
+        _ => &["ipv6"],
+    };
+    let seldom: Vec<String> = families.iter().flat_map(|page| seldom(page, hit, frames)).collect();
     println!("met less than {OFTEN} times in a million frames:\n{}", seldom.join("\n"));
     assert!(frames < LONG || seldom.is_empty(), "{} rules are not met often enough", seldom.len());
 }
@@ -77,8 +87,9 @@ fn seldom(family: &str, rules: &Map<String, Value>, frames: u64) -> Vec<String> 
     few.map(|name| format!("{:>8}  {name}", met(name))).collect()
 }
 
-#[test]
-fn every_flow_takes_the_kernels_next_hop() {
+/// Flows of a family, through routers that have several next hops for all, for every policy.
+#[track_caller]
+fn every_flow(family: Family) {
     let (seed, wanted) = (setting("WARREN_CONFORM_SEED", 1), setting("WARREN_CONFORM_FLOWS", 4000));
     println!("seed {seed}, {wanted} flows a policy");
     let several = [Several::Legs, Several::Group, Several::Resilient];
@@ -86,12 +97,13 @@ fn every_flow_takes_the_kernels_next_hop() {
         let (mut done, mut number) = (0, 0);
         while done < wanted {
             let kind = several[number as usize % several.len()];
-            let (scenario, frames) = flows(seed, number * 4 + u64::from(policy), policy, kind, 2000);
+            let (scenario, frames) =
+                flows(family, (seed, number * 4 + u64::from(policy)), (policy, kind), 2000);
             let found = Plan {
                 seed,
                 frames: frames.len(),
                 first: 0,
-                family: None,
+                boxes: Boxes::Turns,
                 scenario: Some((PathBuf::from("flows"), scenario)),
                 given: Some(frames),
                 as_drawn: false,
@@ -100,7 +112,7 @@ fn every_flow_takes_the_kernels_next_hop() {
             };
             let found = found.play(1, |_| ()).unwrap();
             if let Some(differing) = found.differing.first() {
-                panic!("policy {policy}, {kind:?}, box {number}: {differing}");
+                panic!("{family:?}, policy {policy}, {kind:?}, box {number}: {differing}");
             }
             let of_policy = |name: &str| name.starts_with(&format!("multipath policy: {policy}, "));
             let chosen =
@@ -108,24 +120,39 @@ fn every_flow_takes_the_kernels_next_hop() {
             assert!(chosen > 800, "{:?}", found.rules);
             (done, number) = (done + chosen, number + 1);
         }
-        println!("policy {policy}: {done} flows");
+        println!("{family:?}, policy {policy}: {done} flows");
     }
+}
+
+#[test]
+fn every_ip4_flow_takes_the_kernels_next_hop() {
+    every_flow(Family::V4);
+}
+
+#[test]
+fn every_ip6_flow_takes_the_kernels_next_hop() {
+    every_flow(Family::V6);
 }
 
 #[test]
 fn ip6_of_many_routers() {
     let bucket = "next hop: bucket of a resilient group";
-    many_routers(6, &["route: unicast", "route: none", "redirect", "ICMPv6 3/0", bucket], 80);
+    many_routers("6", &["route: unicast", "route: none", "redirect", "ICMPv6 3/0", bucket], 80);
 }
 
 #[test]
 fn ip4_of_many_routers() {
     let cut = "packet cut into fragments";
     many_routers(
-        4,
+        "4",
         &["route: unicast", "route: none", "redirect due", "ICMP 11/0", cut, "V4ReversePath"],
         150,
     );
+}
+
+#[test]
+fn both_families_through_the_same_routers() {
+    many_routers("both", &["route: unicast", "route: none", "redirect due", "ICMP 11/0", "ICMPv6 3/0"], 140);
 }
 
 #[test]

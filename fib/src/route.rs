@@ -40,7 +40,7 @@ pub struct Route<A> {
     pub pref: Pref,
     /// When it ends, in nanoseconds of the caller's clock; `u64::MAX` for never.
     pub expires: u64,
-    /// It has a lightweight tunnel.
+    /// It has a lightweight tunnel, or a realm: such traffic is the kernel's.
     pub encap: bool,
     /// Next hops. In a removal [`Hops::None`] stands for any.
     pub hops: Hops,

@@ -2,14 +2,14 @@
 
 use crate::cli::Usage;
 use crate::conform::run::{Found, Plan};
-use crate::conform::{self, MASKS, read_frames};
-use crate::control::netlink::Family;
+use crate::conform::{self, Boxes, Hidden, MASKS, read_frames};
 use crate::scenario::Scenario;
 use crate::sys::userns;
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use std::time::Instant;
 
 const EXAMPLES: &str = "\
 Examples:
-  warren conform --generate 20000                            both families, drawn with seed 1
+  warren conform --generate 20000                            both families in turns, drawn with seed 1
   warren conform --family 6 --generate 1000000 --seed 7 --keep-going --save found
                                                              a long run; what differs becomes cases in found/
   warren conform --family 6 --seed 7 --box 812 --generate 400
@@ -41,8 +41,8 @@ pub struct Args {
     /// What routers and frames are drawn with; the same seed draws the same ones
     #[arg(long, value_name = "K", default_value_t = 1)]
     seed: u64,
-    /// Frames of one family only
-    #[arg(long, value_parser = ["4", "6"])]
+    /// Routers and frames of one family only, or all of both; else they take turns
+    #[arg(long, value_parser = ["4", "6", "both"])]
     family: Option<String>,
     /// The box to begin with
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -87,7 +87,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         seed: args.seed,
         frames: given.as_ref().map_or(args.generate, Vec::len),
         first: args.r#box,
-        family: args.family.as_deref().map(family),
+        boxes: boxes(args.family.as_deref()),
         scenario,
         given,
         as_drawn: args.as_drawn,
@@ -128,7 +128,9 @@ fn report(args: &Args, found: &Found, seconds: f64) -> anyhow::Result<()> {
             "frames": found.frames,
             "compared": found.compared,
             "differences": differences,
-            "masked": found.masked,
+            "masked": found.masked.0.iter().map(|(name, hidden)| (*name, hidden.frames)).collect::<BTreeMap<_, _>>(),
+            "bytes": found.bytes,
+            "masked_bytes": found.masked.0.iter().map(|(name, hidden)| (*name, hidden.bytes)).collect::<BTreeMap<_, _>>(),
             "rules_hit": found.rules,
             "seed": seed,
             "boxes": found.boxes,
@@ -149,9 +151,10 @@ fn report(args: &Args, found: &Found, seconds: f64) -> anyhow::Result<()> {
     for why in &found.refused {
         writeln!(text, "refused by the kernel: {why}")?;
     }
-    for (name, count) in &found.masked {
+    for (name, Hidden { frames, bytes }) in &found.masked.0 {
         let why = MASKS.iter().find(|(mask, _)| mask == name).map_or("", |(_, why)| why);
-        writeln!(text, "masked: {count} {name} {why}")?;
+        let share = 100.0 * *bytes as f64 / found.bytes.max(1) as f64;
+        writeln!(text, "masked: {share:.3} % of all bytes, in {frames} frames: {name} {why}")?;
     }
     for (rule, count) in &found.rules {
         writeln!(text, "{count:>8} {rule}")?;
@@ -176,8 +179,13 @@ fn save(found: &Found, seed: u64, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn family(text: &str) -> Family {
-    if text == "4" { Family::V4 } else { Family::V6 }
+fn boxes(family: Option<&str>) -> Boxes {
+    match family {
+        None => Boxes::Turns,
+        Some("4") => Boxes::V4,
+        Some("6") => Boxes::V6,
+        Some(_) => Boxes::Mixed,
+    }
 }
 
 /// A bar for long work, drawn on terminals only.

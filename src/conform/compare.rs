@@ -4,7 +4,7 @@
 
 use super::decode;
 use super::mib::Values;
-use super::{Frame, Outcome};
+use super::{Frame, Masked, Outcome};
 use crate::scenario::Scenario;
 use crate::wire::eth::{ETHERTYPE_IPV4, EthHdr};
 use crate::wire::icmp::{self, IcmpHdr, v4};
@@ -72,8 +72,8 @@ pub struct Differences {
     pub counters: Vec<Counted>,
     /// Why warren did not take the scenario that the kernel took.
     pub refused: Option<String>,
-    /// How many frames are equal only because of each of [`MASKS`].
-    pub masked: BTreeMap<&'static str, usize>,
+    /// What is equal only because of each of [`MASKS`].
+    pub masked: Masked,
 }
 
 impl Differences {
@@ -114,12 +114,11 @@ pub fn compare(scenario: &Scenario, expected: &Outcome, actual: &Outcome) -> Dif
                 continue;
             }
             let (mut expected, mut actual) = (left.map(<[u8]>::to_vec), right.map(<[u8]>::to_vec));
-            let masks: Vec<&str> =
-                [&mut expected, &mut actual].into_iter().flatten().flat_map(|b| mask(b, &own)).collect();
+            // A sum that is still to be completed is masked on one side only.
+            let both = [&mut expected, &mut actual].into_iter().flatten();
+            let masks: BTreeMap<&str, usize> = both.flat_map(|bytes| mask(bytes, &own)).collect();
             if expected == actual {
-                masks.into_iter().collect::<BTreeSet<_>>().into_iter().for_each(|m| {
-                    *found.masked.entry(m).or_insert(0) += 1;
-                });
+                masks.into_iter().for_each(|(name, bytes)| found.masked.add(name, 1, bytes));
             } else {
                 let (expected, actual) = (left.map(<[u8]>::to_vec), right.map(<[u8]>::to_vec));
                 found.frames.push(Sent { link: link.to_owned(), number, expected, actual });
@@ -175,16 +174,16 @@ fn own_addresses(scenario: &Scenario) -> Vec<IpNet> {
     scenario.address.iter().map(of).chain(local).chain(always).collect()
 }
 
-/// Sets what is not compared to zero; the names of the masks that did.
-fn mask(frame: &mut [u8], own: &[IpNet]) -> Vec<&'static str> {
+/// Sets what is not compared to zero; the names of the masks that did, each with the number of bytes.
+fn mask(frame: &mut [u8], own: &[IpNet]) -> BTreeMap<&'static str, usize> {
     let [(identification, _), (checksum, _), (timestamp, _), (fragment, _)] = MASKS;
-    let mut names = Vec::new();
+    let mut names = BTreeMap::new();
     if complete(frame) {
-        names.push(checksum);
+        names.insert(checksum, 2);
     }
     if own_fragment(frame, own) {
         blank(frame, FRAGMENT_ID..FRAGMENT_ID + 4);
-        names.push(fragment);
+        names.insert(fragment, 4);
     }
     let is_ip4 = EthHdr::ref_from_prefix(frame).is_ok_and(|(e, _)| e.ethertype.get() == ETHERTYPE_IPV4);
     let Some(packet) = frame.get_mut(EthHdr::LEN..).filter(|_| is_ip4) else { return names };
@@ -193,12 +192,13 @@ fn mask(frame: &mut [u8], own: &[IpNet]) -> Vec<&'static str> {
     // A checksum that is right is made right again, so that only a wrong one differs.
     let sums = |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| csum::checksum(bytes) == 0);
     let right = sums(packet.get(..at));
-    if times(packet) {
-        names.push(timestamp);
+    let seen = times(packet);
+    if seen > 0 {
+        names.insert(timestamp, seen);
     }
     if hdr.proto == proto::ICMP && own.iter().any(|net| net.contains(&IpAddr::V4(hdr.src()))) {
         blank(packet, ID..ID + 2);
-        names.push(identification);
+        names.insert(identification, 2);
     }
     if let Ok((h, rest)) = Ip4Hdr::mut_from_prefix(packet)
         && right
@@ -211,11 +211,12 @@ fn mask(frame: &mut [u8], own: &[IpNet]) -> Vec<&'static str> {
         return names;
     };
     let right = sums(Some(&*message));
-    if message.get_mut(IcmpHdr::LEN..).is_some_and(times) {
+    let seen = message.get_mut(IcmpHdr::LEN..).map_or(0, times);
+    if seen > 0 {
         // What is quoted had its checksum made over the times, or was changed behind it.
         blank(message, IcmpHdr::LEN + CHECKSUM..IcmpHdr::LEN + CHECKSUM + 2);
         let _ = right && icmp::set_csum4(message); // false only without room for a header
-        names.push(timestamp);
+        *names.entry(timestamp).or_insert(0) += seen + 2;
     }
     names
 }
@@ -256,15 +257,15 @@ fn blank(bytes: &mut [u8], range: std::ops::Range<usize>) {
     bytes.iter_mut().skip(range.start).take(range.len()).for_each(|byte| *byte = 0);
 }
 
-/// Blanks the times in the timestamp options of an IPv4 packet; whether there were any.
-fn times(packet: &mut [u8]) -> bool {
+/// Blanks the times in the timestamp options of an IPv4 packet; how many bytes they have.
+fn times(packet: &mut [u8]) -> usize {
     let slots = |option: ip4::Ip4Option<'_>| {
-        // With addresses (flags 1 and 3) each time stands behind one. The last, and in a repetition the one before it, end
-        // where the pointer says, from 1.
+        // With addresses (flags 1 and 3) each time stands behind one. The last ends where the pointer says, from 1; in a
+        // repetition the one before it is of this router, too, and the one before that if the packet waited in between.
         let step = if option.bytes.get(3).is_some_and(|f| f & 15 == 0) { 4 } else { 8 };
         let last = option.bytes.get(2).map_or(0, |pointer| usize::from(*pointer)).saturating_sub(5);
         let within = |at: &usize| (4..option.bytes.len().saturating_sub(3)).contains(at);
-        let places = [last, last.saturating_sub(step)].into_iter().filter(within);
+        let places = [0, 1, 2].map(|back| last.saturating_sub(back * step)).into_iter().filter(within);
         places.map(|at| option.offset + at).collect::<Vec<_>>()
     };
     // A quote may end within the header.
@@ -278,7 +279,7 @@ fn times(packet: &mut [u8]) -> bool {
     for &at in &found {
         blank(packet, at..at + 4);
     }
-    !found.is_empty()
+    4 * found.len()
 }
 
 impl fmt::Display for Differences {
@@ -316,6 +317,7 @@ impl fmt::Display for Differences {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conform::Hidden;
     use crate::wire::eth::ETHERTYPE_IPV6;
     use zerocopy::IntoBytes;
 
@@ -352,7 +354,8 @@ mod tests {
         assert!(differ(&[ours(1, 2)], &[ours(3, 4)]).is_empty(), "identification and times");
         assert!(differ(&[theirs(1, 2)], &[theirs(1, 4)]).is_empty(), "times of a forwarded packet");
         let masked = differ(&[ours(1, 2), ours(1, 2)], &[ours(3, 2), ours(1, 2)]).masked;
-        assert_eq!(masked, BTreeMap::from([("identification", 1), ("timestamp", 1)]));
+        let hidden = |bytes| Hidden { frames: 1, bytes };
+        assert_eq!(masked.0, BTreeMap::from([("identification", hidden(2)), ("timestamp", hidden(4))]));
         assert_eq!(
             differ(&[theirs(1, 2)], &[theirs(3, 2)]).frames.len(),
             1,
@@ -375,7 +378,8 @@ mod tests {
         let partial = csum::pseudo6([1; 16].into(), [2; 16].into(), proto::TCP, 20) as u16;
         packet[70..72].copy_from_slice(&partial.to_be_bytes());
         let mut same = whole.clone();
-        assert_eq!((mask(&mut packet, &[]), mask(&mut same, &[])), (vec!["tcp checksum"], vec![]));
+        let completed = BTreeMap::from([("tcp checksum", 2)]);
+        assert_eq!((mask(&mut packet, &[]), mask(&mut same, &[])), (completed, BTreeMap::new()));
         assert_eq!((&packet, &same), (&whole, &whole));
     }
 

@@ -7,13 +7,12 @@
 
 use super::ends::End;
 use super::mib::Counters;
-use super::{ConformError, Frame, Outcome, Result, apply, links, unprompted};
+use super::{ConformError, Frame, Masked, Outcome, Result, apply, links, unprompted};
 use crate::control::netlink::{LinkChange, NeighbourState, Socket};
 use crate::scenario::sysctl::{Stage, stage};
 use crate::scenario::{Link, Scenario, Value};
 use crate::sys::netns::Namespace;
 use crate::sysctl::Conf4;
-use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -37,9 +36,6 @@ const BASE: [(&str, &str); 6] = [
     ("net/ipv6/conf/default/mldv2_unsolicited_report_interval", "1"),
     ("net/ipv4/igmp_link_local_mcast_reports", "0"),
 ];
-
-/// How many unprompted frames of each kind were taken out.
-pub type Masked = BTreeMap<&'static str, usize>;
 
 /// A router made of the running kernel.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ mod draw;
 mod ends;
 mod kernel;
 mod links;
+mod masked;
 mod mib;
 pub mod run;
 mod shrink;
@@ -22,8 +23,9 @@ pub mod userspace;
 
 pub use case::{Case, Frame, Outcome, read_frames, write_frames};
 pub use compare::{Differences, MASKS, compare};
-pub use draw::{Several, flows};
-pub use kernel::{KernelBox, Masked};
+pub use draw::{Boxes, Several, flows};
+pub use kernel::KernelBox;
+pub use masked::{Hidden, Masked};
 pub use mib::Counters;
 
 use crate::control::netlink;

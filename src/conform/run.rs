@@ -3,13 +3,11 @@
 //! Invariant: a box of a run can be played again from the seed and its number. Called by `warren conform`.
 
 use super::compare::{self, compare};
-use super::draw::{self, Drawn};
+use super::draw::{self, Boxes, Drawn};
 use super::mib::Values;
 use super::shrink::shrink;
-use super::{ConformError, Differences, Frame, KernelBox, Outcome, Result, userspace};
-use crate::control::netlink::Family;
+use super::{ConformError, Differences, Frame, KernelBox, Masked, Outcome, Result, userspace};
 use crate::scenario::Scenario;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,8 +32,8 @@ pub struct Plan<'p> {
     pub frames: usize,
     /// The first box.
     pub first: u64,
-    /// Frames of one family only.
-    pub family: Option<Family>,
+    /// What boxes are of.
+    pub boxes: Boxes,
     /// One router for all, with its file.
     pub scenario: Option<(PathBuf, Scenario)>,
     /// Frames that are given; nothing is drawn then.
@@ -59,8 +57,10 @@ pub struct Found {
     pub frames: usize,
     /// Frames that came out, on the side that sent more.
     pub compared: usize,
+    /// Bytes of those.
+    pub bytes: usize,
     /// What was not compared, by name.
-    pub masked: BTreeMap<&'static str, usize>,
+    pub masked: Masked,
     /// How often each rule was applied.
     pub rules: Values,
     /// Boxes that differ.
@@ -88,7 +88,7 @@ struct Played {
     expected: Outcome,
     actual: Outcome,
     differences: Differences,
-    masked: BTreeMap<&'static str, usize>,
+    masked: Masked,
     rules: Values,
 }
 
@@ -129,7 +129,7 @@ impl Plan<'_> {
             }
             // What a kernel does once and not again is its own affair: a timer of its own fell into the run.
             if self.both(&drawn.scenario, &drawn.frames, drawn.slow)?.differences.is_empty() {
-                *found.masked.entry(ONCE).or_insert(0) += 1;
+                found.masked.add(ONCE, drawn.frames.len(), 0);
             } else {
                 let least = self.least(&drawn, &played)?;
                 found.differing.push(least);
@@ -149,7 +149,7 @@ impl Plan<'_> {
     fn draw(&self, number: u64, limit: usize) -> Result<Drawn> {
         let given = self.scenario.as_ref().map(|(_, scenario)| scenario);
         let limit = if self.given.is_some() { 0 } else { limit };
-        let mut drawn = draw::draw(self.seed, number, limit, self.family, given)?;
+        let mut drawn = draw::draw(self.seed, number, limit, self.boxes, given)?;
         if let Some(frames) = &self.given {
             (drawn.frames, drawn.slow) = (frames.clone(), false);
         } else {
@@ -184,15 +184,13 @@ impl Plan<'_> {
                 compare::sort(scenario, &mut outcome.frames);
             }
             let moved = unordered.iter().zip(&played.expected.frames).filter(|(a, b)| a != b).count();
-            played.masked.insert(ORDER, moved);
+            played.masked.add(ORDER, moved, 0);
         }
         played.differences = compare(scenario, &played.expected, &played.actual);
         if let Some(full) = full.filter(|_| played.differences.is_empty()) {
             played.differences = compare(scenario, &played.expected, &full);
         }
-        for (name, count) in &played.differences.masked {
-            *played.masked.entry(name).or_insert(0) += count;
-        }
+        played.masked.merge(&played.differences.masked);
         Ok(played)
     }
 
@@ -234,7 +232,7 @@ impl Plan<'_> {
 }
 
 /// Plays frames in a kernel.
-fn kernel(scenario: &Scenario, frames: &[Frame]) -> Result<(Outcome, BTreeMap<&'static str, usize>)> {
+fn kernel(scenario: &Scenario, frames: &[Frame]) -> Result<(Outcome, Masked)> {
     KernelBox::build(&format!("warren-conform-{}", std::process::id()), scenario)?.play(frames)
 }
 
@@ -265,9 +263,9 @@ impl Found {
         self.boxes += 1;
         self.frames += drawn.frames.len();
         self.compared += played.expected.frames.len().max(played.actual.frames.len());
-        for (name, count) in &played.masked {
-            *self.masked.entry(name).or_insert(0) += count;
-        }
+        let bytes = |outcome: &Outcome| outcome.frames.iter().map(|f| f.bytes.len()).sum::<usize>();
+        self.bytes += bytes(&played.expected).max(bytes(&played.actual));
+        self.masked.merge(&played.masked);
         for (name, count) in &played.rules {
             *self.rules.entry(name.clone()).or_insert(0) += count;
         }

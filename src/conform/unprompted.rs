@@ -40,21 +40,21 @@ fn neighbour_discovery(packet: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Takes all such frames out of an outcome, with their counters; says how many of each kind there were. `links` are the
+/// Takes all such frames out of an outcome, with their counters; says what it took of each kind. `links` are the
 /// router's.
 pub fn remove(outcome: &mut Outcome, links: &[Link]) -> Masked {
     let Outcome { frames, counters } = outcome;
-    let mut masked = Masked::new();
+    let mut masked = Masked::default();
     for link in links.iter().filter(|link| link.carrier == Some(false)) {
         let unseen = unseen(counters, &link.name);
         if unseen > 0 {
-            *masked.entry("neighbour solicitation").or_insert(0) += unseen as usize;
+            masked.add("neighbour solicitation", unseen as usize, 0);
         }
     }
     frames.retain(|frame| {
         let kind = kind(&frame.bytes);
         if let Some(kind) = kind {
-            *masked.entry(kind).or_insert(0) += 1;
+            masked.add(kind, 1, frame.bytes.len());
             discount(frame, counters);
         }
         kind.is_none()

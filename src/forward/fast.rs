@@ -94,7 +94,7 @@ fn v4<'a>(env: Env<'a>, iif: &'a Iface, bytes: &[u8], meta: &Meta) -> Option<Fas
     let total = usize::from(hdr.total_len.get());
     let packet = bytes.get(..total).filter(|_| total >= Ip4Hdr::LEN)?;
     // While no rule is added, table local answers for main as well.
-    let member = member(env, TABLE_LOCAL, dst, || multipath::hash4(env.state, packet))?;
+    let member = member(env, TABLE_LOCAL, dst, || multipath::hash4(env.state, packet, dst))?;
     let oif = env.state.ifaces.get(member.oif)?;
     if oif.index == iif.index || !gso::fits(packet, &meta.offload, oif.mtu.min(u32::from(u16::MAX))) {
         return None;

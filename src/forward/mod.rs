@@ -26,6 +26,7 @@ use act::Act;
 use claim::Family;
 use ctx::Env;
 use decision::{Decision, Verdict, Why};
+use ip4::martian::Martians;
 use l3::limit::Limits;
 use observe::Observer;
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub struct Forwarder {
     pub asks: Asks,
     /// What is to be sent.
     pub out: Outputs,
+    /// Lines about packets that cannot be, for whoever asked for them (`log_martians`).
+    pub martians: Martians,
     /// Frames of the last batch that are the host's, by their place in it: what is delivered locally or is not IP.
     /// Filled in [`Scope::Whole`] only; with a kernel behind, the kernel has them.
     pub local: Vec<u16>,
@@ -75,6 +78,7 @@ impl Forwarder {
             hold: Hold::new(),
             asks: Asks::new(1024),
             out: Outputs::new(OUTPUTS, SCRATCH),
+            martians: Martians::default(),
             local: Vec::with_capacity(BATCH),
             scope,
             full_only: false,
@@ -149,6 +153,9 @@ impl Forwarder {
         let decision = decide(env, iif, family, packet, meta, observer);
         if scope == Scope::Whole && decision.verdict == Verdict::Local {
             self.local.push(index);
+        }
+        if let Verdict::Drop(reason) = decision.verdict {
+            self.martians.note(env, iif, reason, frame.bytes().get(EthHdr::LEN..).unwrap_or_default());
         }
         self.act(env, observer).perform(Some(index), frame, iif, &decision);
     }

@@ -184,8 +184,8 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
     let (hdr, iif) = (packet.hdr, packet.local.iif);
     let tos = hdr.tos;
     let Some(repeated) = repeated(act, packet) else { return };
-    let peer = repeated.first_hop.unwrap_or(hdr.src());
-    let src = if packet.group {
+    let mut peer = repeated.first_hop.unwrap_or(hdr.src());
+    let mut src = if packet.group {
         addr::spec_dst(act.env, iif, hdr.src(), tos).unwrap_or(Ipv4Addr::UNSPECIFIED)
     } else {
         packet.dst
@@ -196,9 +196,14 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
             format_args!("to {peer}"),
         );
     }
+    // Nobody's address is this host's own to the kernel. Linux: ip_route_output_key_hash_rcu.
+    if peer.is_unspecified() {
+        src = if src.is_unspecified() { Ipv4Addr::LOCALHOST } else { src };
+        peer = src;
+    }
     let mut key = route::own_key(act.env, src, peer, tos & 0x1e);
     key.ipproto = proto::ICMP;
-    let Some(way) = route4(act, &packet.local, &key) else {
+    let Some(way) = route4(act, &key) else {
         return act.unsent(
             Rule::new("no echo reply: no route back", "", "ip_route_output_key"),
             format_args!("to {peer}"),
@@ -299,7 +304,7 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result
         act.stats.mib(Mib::TcpOutSegs, None, 1);
         act.stats.mib(Mib::TcpOutRsts, None, 1);
         act.rule("TCP: a segment for nobody is counted as answered");
-        if let (Some(repeated), Some(way)) = (repeated, route4(act, local, &key)) {
+        if let (Some(repeated), Some(way)) = (repeated, route4(act, &key)) {
             let options = repeated.finish(src, act.env.wall);
             let head = Head4 { src, dst: to, tos, proto: proto::TCP, fragment: false, rule: RESET, options };
             send4(act, local, way, &head, &reset);

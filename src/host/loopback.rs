@@ -1,4 +1,5 @@
-//! The loopback interface: what leaves by it comes in by it. Linux: loopback_xmit.
+//! The loopback interface: what leaves by it comes in by it. Of IPv4 its route comes with it, so that no source is looked at.
+//! Linux: loopback_xmit, ip_rcv_finish_core.
 //!
 //! Only messages of this router to itself take this way, errors about packets that bear its own address first of all.
 //! Called by whoever runs a host, before outputs are sent; those of lo are none for a port.
@@ -6,8 +7,13 @@
 use super::Host;
 use crate::forward::Forwarder;
 use crate::forward::ctx::Env;
+use crate::forward::ip4::ecn_counter;
 use crate::forward::observe::Unobserved;
 use crate::frame::{Frame, Meta};
+use crate::stats::Mib;
+use crate::wire::eth::{ETHERTYPE_IPV4, EthHdr};
+use crate::wire::ip4::Ip4Hdr;
+use zerocopy::FromBytes;
 
 /// Has the host hear what it said to itself. Outputs that follow from it are added. `batch` are the frames of the others.
 pub fn hear(host: &mut Host, forwarder: &mut Forwarder, env: Env<'_>, batch: &[Frame<'_>]) {
@@ -20,6 +26,17 @@ pub fn hear(host: &mut Host, forwarder: &mut Forwarder, env: Env<'_>, batch: &[F
         for mut bytes in said {
             let meta = Meta { iif: lo.index, wire_len: bytes.len() as u32, ..Meta::default() };
             let Some(frame) = Frame::new(&mut bytes, 0, meta) else { continue };
+            if let Some((hdr, len)) = ip4(frame.bytes()) {
+                let mut nobody = Unobserved;
+                let mut act = forwarder.act(env, &mut nobody);
+                for (mib, by) in
+                    [(Mib::IpInReceives, 1), (Mib::IpExtInOctets, len), (ecn_counter(hdr.tos), 1)]
+                {
+                    act.stats.mib(mib, Some(lo.slot), by);
+                }
+                host.receive(&mut act, &frame.meta, frame.bytes());
+                continue;
+            }
             let mut frames = [frame];
             forwarder.batch(env, &mut frames, &mut Unobserved);
             if let ([_], [frame]) = (&forwarder.local[..], &frames) {
@@ -27,4 +44,11 @@ pub fn hear(host: &mut Host, forwarder: &mut Forwarder, env: Env<'_>, batch: &[F
             }
         }
     }
+}
+
+/// The header of an IPv4 packet, and how long the packet is.
+fn ip4(frame: &[u8]) -> Option<(Ip4Hdr, u64)> {
+    let (eth, packet) = EthHdr::ref_from_prefix(frame).ok()?;
+    let (hdr, _) = Ip4Hdr::read_from_prefix(packet).ok()?;
+    (eth.ethertype.get() == ETHERTYPE_IPV4).then_some((hdr, packet.len() as u64))
 }

@@ -44,14 +44,10 @@ pub struct Head6 {
     pub rule: Rule,
 }
 
-/// The way of an answer, if it leads out of this host. Linux: ip_route_output_key.
-pub fn route4<'a, O>(
-    act: &Act<'a, '_, O>,
-    local: &Local<'_, '_>,
-    key: &RuleKey<Ipv4Addr>,
-) -> Option<(Route4<'a>, &'a Iface)> {
-    let (route, _) = ip4::route::output(act.env, key, local.bytes).ok()?;
-    let oif = route.oif(act.env).filter(|_| route.found == RouteType::Unicast)?;
+/// The way of an answer: out of this host, or over lo to itself. Linux: ip_route_output_key.
+pub fn route4<'a, O>(act: &Act<'a, '_, O>, key: &RuleKey<Ipv4Addr>) -> Option<(Route4<'a>, &'a Iface)> {
+    let (route, _) = ip4::route::output(act.env, key, None).ok()?;
+    let oif = route.oif(act.env)?;
     Some((route, oif))
 }
 
@@ -119,11 +115,15 @@ pub fn send4<'a, O: Observer>(
     }
     act.rule_if(!head.options.is_empty(), "answer: options repeated");
     act.stats.mib(Mib::IpOutRequests, None, 1);
-    let next = route.next_hop(head.dst);
+    let (next, fixed) = (route.next_hop(head.dst), ip4::route::for_all(act.env, &route, head.dst));
+    let broadcast = route.found == RouteType::Broadcast;
+    if broadcast {
+        ip4::icmp::heard_here(act, oif, &header, len.into());
+    }
     if u32::from(len) > mtu {
         act.rule("answer cut into fragments");
         let packet = [header.as_bytes(), &head.options, body].concat();
-        match ctx::neighbour(act.env, oif, next, None) {
+        match ctx::neighbour(act.env, oif, next, fixed) {
             Ok(egress) => fragment::fragment(act, &packet, mtu, Way::Send(&egress), local.iif),
             Err(wait) => fragment::fragment(act, &packet, mtu, Way::Hold(&wait), local.iif),
         }
@@ -135,8 +135,12 @@ pub fn send4<'a, O: Observer>(
     let place = made.place;
     act.stats.mib(Mib::IpOutTransmits, None, 1);
     act.stats.mib(Mib::IpExtOutOctets, None, len.into());
+    if broadcast {
+        act.stats.mib(Mib::IpExtOutBcastPkts, None, 1);
+        act.stats.mib(Mib::IpExtOutBcastOctets, None, len.into());
+    }
     act.reply_made(head.rule, format_args!("from {} to {} by {}", head.src, head.dst, oif.name));
-    act.send_made(oif, next, None, place, local.iif);
+    act.send_made(oif, next, fixed, place, local.iif);
 }
 
 /// Sends `body` behind a new header, in pieces where it must be; false if it cannot be sent.

@@ -143,6 +143,7 @@ impl Router {
             let env = Env { view: &view, state: &state, now: now.mono, wall: now.wall };
             self.forwarder.batch(env, &mut batch, &mut Unobserved);
             answer(&mut self.host, &mut self.forwarder, env, &batch);
+            self.forwarder.martians.drain().for_each(|line| (self.say)(&line));
             send(&mut self.sending, &mut self.forwarder, &batch, &state);
         }
         while let Some((at, error)) = gone.pop() {

@@ -7,6 +7,7 @@
 use super::wait::{Sleep, Waker};
 use super::{PortError, Rx, Tx};
 use crate::neigh::Ask;
+use arrayvec::ArrayString;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::io;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub enum News {
     Returned(u32, Box<Rx>, Option<PortError>),
     /// A sending half that is of no more use.
     Unused(Box<Tx>),
+    /// A line for the user, of which there are few in any time.
+    Line(ArrayString<112>),
 }
 
 /// Until when the guard keeps the kernel from forwarding, on the monotonic clock. Shared by all.

@@ -141,6 +141,10 @@ impl Worker {
             // No room means that control is behind; the next packet wishes again.
             let _ = desk.tell(News::Ask(ask));
         }
+        for line in forwarder.martians.drain() {
+            // As above; others will follow.
+            let _ = desk.tell(News::Line(line));
+        }
         if now.mono >= self.counters_due {
             self.counters_due = now.mono + READ_COUNTERS;
             ports.iter_mut().for_each(|p| p.read_counters(&state, &forwarder.stats));

@@ -84,3 +84,31 @@ own_rule = table("rule", pref=10, family=4, iif="lo", ipproto=6, action="blackho
 case = Case("ip4-rule-of-the-host", "A rule for what the host sends has no packet dissected, so the look back at a source does not meet it.", router(own_rule, sysctl={"net.ipv4.conf.p0.rp_filter": 2}))
 case.ip4(TCP(flags="S"), src="10.0.1.1", dst="10.0.2.254")
 case.ip4()
+
+ways = route("10.1.0.0/16", nexthop=[{"via": f"10.0.{n}.1", "dev": f"p{n - 1}"} for n in (1, 2, 3)], metric=1) + route("10.3.0.0/16", nexthop=[{"via": f"10.0.{n}.1", "dev": f"p{n - 1}"} for n in (2, 3, 4)])
+for policy, fields, text in ((0, 7, "addresses"), (1, 7, "addresses, protocol and ports"), (2, 7, "addresses"), (3, 0x37, "chosen fields"), (3, 0xFC0, "nothing, for it has nothing inside")):
+    name = f"ip4-own-multipath-{policy}" + ("-inner" if fields == 0xFC0 else "")
+    values = {"net.ipv4.fib_multipath_hash_seed": 0x5EED, "net.ipv4.fib_multipath_hash_policy": policy, "net.ipv4.fib_multipath_hash_fields": fields, "net.ipv4.conf.all.accept_source_route": 1, "net.ipv4.conf.all.rp_filter": 0, "net.ipv4.conf.p0.rp_filter": 0}
+    case = Case(name, f"Of several next hops an answer of the host takes one by its own {text}; an error by the packet that it is about; a source-routed packet by where it is for when it goes on.", router(ways, links=4, sysctl=values))
+    for n in range(8):
+        case.ip4(ICMP(id=7, seq=n) / Raw(bytes(9)), dst="10.0.2.254")
+        case.ip4(TCP(sport=1000 + n, dport=80, flags="S"), dst="10.0.2.254")
+        case.ip4(udp(sport=1000 + n), dst="10.0.2.254")
+        case.ip4(Raw(bytes(8)), proto=253, dst="10.0.2.254")
+        case.ip4(ttl=1)
+        case.ip4(IP(src="10.9.9.9", dst=f"10.8.0.{n + 1}") / udp(), proto=4, ttl=1)
+    for n in range(8):
+        hops = [bytes([10, 0, k, 254]) for k in (2, 3)][: n % 3] + [bytes([10, 3, 0, n + 1])]
+        loose = bytes([131, 3 + 4 * len(hops), 4]) + b"".join(hops) + b"\1"
+        case.ip4(udp(sport=n), dst="10.0.1.254", options=[Raw(loose)])
+        case.ip4(udp(sport=n), dst="10.0.1.254", ttl=1, options=[Raw(loose)])
+        case.ip4(IP(src="10.9.9.9", dst=f"10.8.0.{n + 1}") / udp(), proto=4, dst="10.0.1.254", options=[Raw(loose)])
+
+open_ = {"net.ipv4.conf.all.rp_filter": 0, "net.ipv4.conf.p0.rp_filter": 0, "net.ipv4.icmp_echo_ignore_broadcasts": 0}
+case = Case("ip4-answer-broadcast", "A sender that has a broadcast address is answered there, and the router hears its own answer; one without an address is the router itself.", router(sysctl=open_))
+for src in ("10.0.1.255", "10.0.2.255"):
+    case.ip4(ICMP() / Raw(bytes(30)), src=src, dst="10.0.1.254")
+    case.ip4(src=src, ttl=1)
+    case.ip4(src=src, dst="10.0.1.254")
+    case.ip4(TCP(flags="S"), src=src, dst="10.0.1.254")
+case.ip4(ICMP() / Raw(bytes(30)), src="0.0.0.0", dst="255.255.255.255", mac="ff:ff:ff:ff:ff:ff")

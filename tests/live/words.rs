@@ -1,6 +1,6 @@
 //! The tables of `warren show` speak as `ip` does, and their objects as the kernel does.
 
-use crate::lab::{Lab, run};
+use crate::lab::{B4, Lab, run, try_run};
 use serde_json::Value;
 
 /// The cells of each line of a table below its head. Between columns stand at least two blanks.
@@ -68,4 +68,27 @@ fn routes_and_rules_are_told_as_ip_tells_them() {
 
 fn rows_have(rows: &[Vec<String>], wanted: &[&str]) -> bool {
     rows.iter().any(|row| row == wanted)
+}
+
+/// `log_martians`, of all or of one link: the words are the kernel's, and ten lines in five seconds are enough.
+#[test]
+fn packets_that_cannot_be_are_told_where_asked_for() {
+    let lab = Lab::new("martians");
+    // With that address a could not ask for the router any more.
+    lab.ping(1, B4);
+    run(&lab.a, "ip neigh change 10.0.1.254 dev a0 nud permanent");
+    run(&lab.a, "ip addr add 10.0.2.254/32 dev lo");
+    run(&lab.r, "sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.r0.rp_filter=0");
+    let spoof = || try_run(&lab.a, &format!("ping -n -c 15 -i 0.01 -W 1 -I 10.0.2.254 {B4}"));
+    for (value, lines) in [(0, 0), (1, 10)] {
+        run(&lab.r, &format!("sysctl -qw net.ipv4.conf.r0.log_martians={value}"));
+        let mut warren = lab.warren("");
+        let (answered, text) = spoof();
+        let dropped = lab.row("drops", "reason", "V4SourceLocal").map(|row| row["packets"].as_u64());
+        assert_eq!((answered, dropped), (false, Some(Some(15))), "{text}");
+        warren.signal(rustix::process::Signal::TERM);
+        let (_, said) = warren.end();
+        let line = format!("warren: martian source {B4} from 10.0.2.254, on dev r0");
+        assert_eq!(said.lines().filter(|said| *said == line).count(), lines, "{said}");
+    }
 }

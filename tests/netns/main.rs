@@ -7,6 +7,7 @@
 mod dead;
 mod demo;
 mod frames;
+mod ip4;
 mod net;
 mod pace;
 mod reach;

@@ -42,6 +42,33 @@ fn everyone_reaches_everyone() {
     run(&lab.a, "ping -c 2 -i 0.01 -W 5 -M do -s 1452 2001:db8:2::1");
 }
 
+/// Who uses an address of the router is told whose it is, once in ten seconds (RFC 5227 2.4); for others' addresses it says
+/// nothing.
+#[test]
+fn its_addresses_are_defended_and_no_others_answered_for() {
+    let lab = Lab::new("defends");
+    let arp = std::thread::scope(|s| {
+        let seen = s.spawn(|| try_run(&lab.a, "timeout 5 tcpdump -l -n -e -i t0 arp").1);
+        sleep(Duration::from_secs(1));
+        run(&lab.a, "ip addr add 10.0.1.254/32 dev lo");
+        // The questions bear the stolen address.
+        assert!(!try_run(&lab.a, "ping -c 3 -i 0.3 -W 1 -I 10.0.1.254 10.0.1.7").0, "nobody is there");
+        run(&lab.a, "ip addr del 10.0.1.254/32 dev lo");
+        run(&lab.a, "ping -c 1 -W 2 10.0.1.254");
+        seen.join().unwrap()
+    });
+    let of_router: Vec<_> = arp.lines().filter(|line| line.contains(" 02:00:00:00:00:02 > ")).collect();
+    let announced = of_router.iter().filter(|line| {
+        line.contains("> ff:ff:ff:ff:ff:ff")
+            && line.contains("who-has 10.0.1.254")
+            && line.contains("tell 10.0.1.254")
+    });
+    assert_eq!(announced.count(), 1, "{arp}");
+    assert!(arp.matches("who-has 10.0.1.7").count() > 1, "{arp}");
+    assert!(!arp.contains("10.0.1.7 is-at"), "{arp}");
+    assert!(of_router.iter().any(|line| line.contains("10.0.1.254 is-at 02:00:00:00:00:02")), "{arp}");
+}
+
 #[test]
 fn traceroute_names_the_router() {
     let lab = Lab::new("trace");

@@ -139,8 +139,10 @@ fn groups_and_what_is_left_follow() {
         ip("route add 203.0.113.0/25 encap ip id 5 dst 10.0.1.9 via 10.0.1.2 dev v1\n\
             nexthop add id 7 encap ip id 5 dst 10.0.1.9 via 10.0.1.2 dev v1\n\
             nexthop add id 8 group 7\n\
-            route add 203.0.113.128/26 nhid 7\nroute add 203.0.113.192/26 nhid 8\n");
-        for addr in ["203.0.113.1", "203.0.113.129", "203.0.113.193"] {
+            route add 203.0.113.128/26 nhid 7\nroute add 203.0.113.192/26 nhid 8\n\
+            route add 198.18.7.0/24 via 10.0.1.2 dev v1 realm 5\n\
+            route add 198.18.8.0/24 nexthop via 10.0.1.2 dev v1 realms 6 nexthop via 10.0.1.3 dev v1\n");
+        for addr in ["203.0.113.1", "203.0.113.129", "203.0.113.193", "198.18.7.1", "198.18.8.1"] {
             wait(&mut lab, addr, left4(addr));
         }
         ip("nexthop replace id 7 via 10.0.1.2 dev v1\n");

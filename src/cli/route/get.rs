@@ -213,7 +213,7 @@ fn answer4(env: Env<'_>, key: &RuleKey<Ipv4Addr>, q: &Question) -> Answer {
     };
     let mut hash = None;
     if let Some(group) = route.group.filter(|g| g.members.len() > 1) {
-        let value = multipath::hash4(env.state, &packet);
+        let value = multipath::hash4(env.state, &packet, key.dst);
         hash = chosen(env, group, value, env.state.sysctl.ip4.fib_multipath_hash_policy);
         route.member = hash.and_then(|(_, _, at, _)| group.members.get(at - 1)).or(route.member);
     }

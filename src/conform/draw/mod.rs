@@ -9,9 +9,11 @@
 mod ip4;
 mod ip6;
 mod lot;
+mod mixed;
 mod parts;
+mod several;
 
-pub use ip6::flows::Several;
+pub use several::Several;
 
 use super::{Frame, Result};
 use crate::control::netlink::Family;
@@ -29,6 +31,19 @@ const FRAMES_SLOW: usize = 150;
 /// One in so many boxes is slow, and in one the router is taught of neighbours.
 const SLOW: u64 = 16;
 
+/// What the boxes of a run are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boxes {
+    /// IPv4 alone.
+    V4,
+    /// IPv6 alone.
+    V6,
+    /// Each of one family, in turns.
+    Turns,
+    /// Each of both.
+    Mixed,
+}
+
 /// A box of a run.
 #[derive(Clone, Debug)]
 pub struct Drawn {
@@ -42,47 +57,61 @@ pub struct Drawn {
     pub slow: bool,
 }
 
-/// Draws box `number` with at most `limit` frames; of both families in turns unless one is named. A scenario that is
-/// given is taken as it is.
+/// Draws box `number` with at most `limit` frames. A scenario that is given is taken as it is.
 ///
 /// # Errors
 /// None so far.
-pub fn draw(
-    seed: u64,
-    number: u64,
-    limit: usize,
-    family: Option<Family>,
-    given: Option<&Scenario>,
-) -> Result<Drawn> {
-    let turn = if number.is_multiple_of(2) { Family::V6 } else { Family::V4 };
-    let family = family.unwrap_or(turn);
+pub fn draw(seed: u64, number: u64, limit: usize, boxes: Boxes, given: Option<&Scenario>) -> Result<Drawn> {
+    let boxes = match boxes {
+        Boxes::Turns if number.is_multiple_of(2) => Boxes::V6,
+        Boxes::Turns => Boxes::V4,
+        one => one,
+    };
     // One of those that are of this family when both take turns.
-    let place = if family == Family::V6 { SLOW - 2 } else { SLOW - 1 };
+    let place = if boxes == Boxes::V4 { SLOW - 1 } else { SLOW - 2 };
     let slow = given.is_none() && number % SLOW == place;
-    let mut scenario = match (given, family) {
+    let mut router = Lot::new(seed, number, 1);
+    let mut scenario = match (given, boxes) {
         (Some(scenario), _) => scenario.clone(),
-        (None, Family::V4) => ip4::scenario(&mut Lot::new(seed, number, 1)),
-        (None, Family::V6) => ip6::scenario(&mut Lot::new(seed, number, 1), slow),
+        (None, Boxes::V4) => ip4::scenario(&mut router),
+        (None, Boxes::Mixed) => mixed::scenario(&mut router, slow),
+        (None, _) => ip6::scenario(&mut router, slow),
     };
     super::lift_global_limit(&mut scenario);
     let count = limit.min(if slow { FRAMES_SLOW } else { FRAMES });
     let lot = Lot::new(seed, number, 2);
-    let mut frames = match family {
-        Family::V4 => ip4::frames(&scenario, count, lot),
-        Family::V6 if number % SLOW == 6 && given.is_none() => ip6::discovery(&scenario, count, lot),
-        Family::V6 => ip6::frames(&scenario, count, lot),
+    let mut frames = match boxes {
+        Boxes::V4 => ip4::frames(&scenario, count, lot),
+        Boxes::Mixed => {
+            let of = |stream| Lot::new(seed, number, stream);
+            mixed::frames(&scenario, count, [lot, of(5), of(6)])
+        }
+        _ if number % SLOW == 6 && given.is_none() => ip6::discovery(&scenario, count, lot),
+        _ => ip6::frames(&scenario, count, lot),
     };
     in_time(&mut frames);
     Ok(Drawn { number, scenario, frames, slow })
 }
 
-/// A router with this `fib_multipath_hash_policy` and several next hops for everything, and `count` IPv6 flows through it:
-/// box `number` of a run of such.
+/// A router with this `fib_multipath_hash_policy` and several next hops for everything, and `count` flows of a family
+/// through it: box `number` of a run of such.
 #[must_use]
-pub fn flows(seed: u64, number: u64, policy: u8, several: Several, count: usize) -> (Scenario, Vec<Frame>) {
-    let mut scenario = ip6::flows::scenario(&mut Lot::new(seed, number, 3), policy, several);
+pub fn flows(
+    family: Family,
+    (seed, number): (u64, u64),
+    (policy, several): (u8, Several),
+    count: usize,
+) -> (Scenario, Vec<Frame>) {
+    let (mut router, lot) = (Lot::new(seed, number, 3), Lot::new(seed, number, 4));
+    let mut scenario = match family {
+        Family::V4 => ip4::flows::scenario(&mut router, policy, several),
+        Family::V6 => ip6::flows::scenario(&mut router, policy, several),
+    };
     super::lift_global_limit(&mut scenario);
-    let mut frames = ip6::flows::frames(&scenario, count, Lot::new(seed, number, 4));
+    let mut frames = match family {
+        Family::V4 => ip4::flows::frames(&scenario, count, lot),
+        Family::V6 => ip6::flows::frames(&scenario, count, lot),
+    };
     in_time(&mut frames);
     (scenario, frames)
 }

@@ -60,13 +60,14 @@ impl Live {
         Ok(())
     }
 
-    /// Wishes about neighbours, and ports that come back.
+    /// Wishes about neighbours, ports that come back, and what users want to read.
     pub(super) fn read_news(&mut self) -> Result<(), LiveError> {
         while let Ok(news) = self.parts.news.try_recv() {
             match news {
                 News::Ask(Ask::Resolve { oif, next }) => self.parts.mirror.resolve(oif, next),
                 News::Ask(Ask::Used { oif, next }) => self.parts.mirror.used(oif, next),
                 News::Unused(tx) => drop(tx),
+                News::Line(line) => (self.parts.say)(&line),
                 News::Returned(index, rx, failed) => {
                     if let Some(error) = failed {
                         (self.parts.say)(&error.to_string());

@@ -115,7 +115,8 @@ pub(super) fn route<A: Addr>(msg: &RouteMsg, now: u64) -> Option<Route<A>> {
             _ => Pref::Medium,
         },
         expires: msg.expires.map_or(u64::MAX, ends),
-        encap: msg.nexthop.is_none() && msg.legs.iter().any(|leg| leg.encap.is_some()),
+        // Realms are the kernel's as tunnels are: it keeps their accounts. Linux: fib_combine_itag.
+        encap: msg.nexthop.is_none() && msg.legs.iter().any(|leg| leg.encap.is_some() || leg.realm != 0),
         hops,
     })
 }

@@ -122,7 +122,7 @@ fn send<'a, O: Observer>(
     let place = made.place;
     act.stats.mib(Mib::IpOutTransmits, Some(oif.slot), 1);
     act.stats.mib(Mib::IpExtOutOctets, Some(oif.slot), len as u64);
-    // Only a directed broadcast that is sent on has this address. Linux: ip_finish_output2.
+    // Only a broadcast has this address. Linux: ip_finish_output2.
     if matches!(way, Way::Send(egress) if egress.lladdr == BROADCAST) {
         act.stats.mib(Mib::IpExtOutBcastPkts, Some(oif.slot), 1);
         act.stats.mib(Mib::IpExtOutBcastOctets, Some(oif.slot), len as u64);

@@ -10,7 +10,6 @@ use crate::drop::DropReason as D;
 use crate::frame::PktType;
 use crate::iface::{Iface, LinkKind, SCOPE_LINK};
 use crate::stats::Mib;
-use crate::wire::eth::BROADCAST;
 use crate::wire::icmp::{self, IcmpHdr, v4};
 use crate::wire::ip4::{FRAG_OFFSET, Ip4Hdr};
 use crate::wire::proto;
@@ -188,7 +187,8 @@ pub fn send<O: Observer>(
     let mut key = route::own_key(env, spoken_to, to, tos);
     // Type and code stand where a rule finds the destination port. Linux: fl4_icmp_type, fl4_dport.
     (key.ipproto, key.dport) = (proto::ICMP, u16::from_be_bytes([kind_byte, code]));
-    let Ok((back, src)) = route::output(env, &key, quote.bytes) else {
+    let about = (quote.bytes, current(decision, offender).dst());
+    let Ok((back, src)) = route::output(env, &key, Some(about)) else {
         return act.unsent(NO_WAY_BACK, format_args!("ICMP {kind_byte}/{code} to {from}"));
     };
     let Some(out) = back.oif(env) else { return };
@@ -223,12 +223,33 @@ pub fn send<O: Observer>(
     count_sent(act, out, kind_byte, len);
     act.reply_made(sent(kind_byte, code), format_args!("from {src} to {to} by {}", out.name));
     // A source that is a broadcast address of ours is answered there. Nothing in the kernel forbids it.
-    let broadcast = back.found == RouteType::Broadcast;
-    if broadcast {
+    if back.found == RouteType::Broadcast {
         act.stats.mib(Mib::IpExtOutBcastPkts, Some(out.slot), 1);
         act.stats.mib(Mib::IpExtOutBcastOctets, Some(out.slot), len as u64);
+        heard_here(act, out, &header, len);
     }
-    act.send_made(out, back.next_hop(to), broadcast.then_some(BROADCAST), place, quote.iif);
+    act.send_made(out, back.next_hop(to), route::for_all(env, &back, to), place, quote.iif);
+}
+
+/// A broadcast of our own is for this host as well. It says nothing that a host acts on, so that it is only counted: an ICMP
+/// message of these kinds is an error where all hear it. Linux: ip_mc_output, dev_loopback_xmit, icmp_rcv.
+pub fn heard_here<O: Observer>(act: &Act<'_, '_, O>, by: &Iface, hdr: &Ip4Hdr, len: usize) {
+    for mib in [Mib::IpInReceives, Mib::IpExtInBcastPkts, Mib::IpInDelivers, super::ecn_counter(hdr.tos)] {
+        act.stats.mib(mib, Some(by.slot), 1);
+    }
+    for mib in [Mib::IpExtInOctets, Mib::IpExtInBcastOctets] {
+        act.stats.mib(mib, Some(by.slot), len as u64);
+    }
+    if hdr.proto == proto::ICMP {
+        act.stats.mib(Mib::IcmpInMsgs, None, 1);
+        act.stats.mib(Mib::IcmpInErrors, None, 1);
+    }
+}
+
+/// The header by now: a source route may have led the packet from one of our addresses to another.
+fn current<'h>(decision: &'h Decision<'_>, received: &'h Ip4Hdr) -> &'h Ip4Hdr {
+    let acted_on = decision.header.as_ref().and_then(|h| Ip4Hdr::ref_from_prefix(h).ok());
+    acted_on.map_or(received, |(h, _)| h)
 }
 
 /// Who speaks: the address spoken to if it is ours, the ingress interface's if asked for; else the route decides.
@@ -240,9 +261,7 @@ fn source<O: Observer>(
     let env = act.env;
     let Ok((offender, _)) = Ip4Hdr::ref_from_prefix(quote.bytes) else { return None };
     if decision.target == Target::Us {
-        // A source route may have led from one of our addresses to another.
-        let header = decision.header.as_ref().and_then(|h| Ip4Hdr::ref_from_prefix(h).ok());
-        return Some(header.map_or(offender, |(h, _)| h).dst());
+        return Some(current(decision, offender).dst());
     }
     let inbound = env.state.sysctl.ip4.icmp_errors_use_inbound_ifaddr != 0;
     inbound.then(|| addr::select(env, quote.iif, Some(offender.src()), SCOPE_LINK)).flatten()

@@ -6,6 +6,7 @@ pub mod echo;
 mod forward;
 pub mod fragment;
 pub mod icmp;
+pub mod martian;
 mod named;
 pub mod options;
 pub mod output;
@@ -25,6 +26,7 @@ use crate::iface::Iface;
 use crate::stats::Mib;
 use crate::wire::icmp::v4;
 use crate::wire::ip4::Ip4Hdr;
+use options::Options;
 use route::{Kind, Route};
 
 /// A received packet whose header was found good.
@@ -58,7 +60,8 @@ fn path<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, bytes: &[u8], meta: Meta) -> R
     cx.target = target(&route);
     let options = options::receive(cx, &packet, &mut route)?;
     cx.target = target(&route);
-    named::route(cx, &packet, &route);
+    let dst = options.as_ref().and_then(Options::hop).unwrap_or(packet.hdr.dst());
+    named::route(cx, &packet, &route, dst);
     if let Some(options) = &options {
         named::options(cx, &packet, options);
     }

@@ -14,8 +14,8 @@ use crate::wire::ip4::{self, opt};
 use std::net::Ipv4Addr;
 use warren_fib::{Group, GroupKind, RouteType, TABLE_LOCAL, TABLE_MAIN};
 
-/// What the route is like.
-pub fn route<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &Packet<'_>, route: &Route<'_>) {
+/// What the route of a packet is like, which is for `dst` by now.
+pub fn route<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &Packet<'_>, route: &Route<'_>, dst: Ipv4Addr) {
     if !cx.wants_rules() {
         return;
     }
@@ -42,12 +42,18 @@ pub fn route<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &Packet<'_>, route: &
     });
     cx.rule_if(route.member.is_some_and(|m| m.onlink), "next hop: a gateway taken to be on the link");
     if let Some(group) = route.group.filter(|g| g.members.len() > 1) {
-        next_hop(cx, packet, route, group);
+        next_hop(cx, packet.bytes, dst, route, group);
     }
 }
 
 /// How one of several next hops was chosen.
-fn next_hop<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &Packet<'_>, route: &Route<'_>, group: &Group) {
+fn next_hop<O: Observer>(
+    cx: &mut Ctx<'_, '_, O>,
+    packet: &[u8],
+    dst: Ipv4Addr,
+    route: &Route<'_>,
+    group: &Group,
+) {
     let env = cx.env;
     cx.rule(match group.kind {
         GroupKind::Plain => "next hop: of several of a route",
@@ -55,13 +61,13 @@ fn next_hop<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &Packet<'_>, route: &R
         GroupKind::Resilient { .. } => "next hop: bucket of a resilient group",
         GroupKind::Object { .. } => "next hop: member of a nexthop group",
     });
-    policy(cx, packet.bytes);
+    policy(cx, packet);
     if matches!(group.kind, GroupKind::Resilient { .. } | GroupKind::Blackhole) {
         return;
     }
     let ignored = group.members.iter().any(|m| m.dead || m.upper < 0);
     cx.rule_if(ignored, "next hop: the share of a dead one goes to the others");
-    let hashed = group.select(multipath::hash4(env.state, packet.bytes), |_| true);
+    let hashed = group.select(multipath::hash4(env.state, packet, dst), |_| true);
     let other = hashed.and_then(|index| group.members.get(index)) != route.member;
     cx.rule_if(other, "next hop: one whose neighbour failed is passed over");
     let none = !group.members.iter().any(|m| m.upper >= 0 && good(env, &group.kind, m));

@@ -92,6 +92,11 @@ impl Options {
         self.source_route.is_some_and(|s| s.strict)
     }
 
+    /// Where a source route leads next.
+    pub fn hop(&self) -> Option<Ipv4Addr> {
+        self.source_route.and_then(|s| s.hit)
+    }
+
     /// A source-routed packet is never told of a better first hop.
     pub fn source_routed(&self) -> bool {
         self.source_route.is_some()
@@ -362,6 +367,7 @@ fn source_route<'a, O: Observer>(
     }
     cx.check(D::V4SourceRouteHop, route.kind == Kind::Local)?;
     let (mut pointer, len) = (o.byte(srr.at + 2), o.byte(srr.at + 1));
+    let mut hdr = *packet.hdr;
     while pointer <= len {
         if pointer + 3 > len {
             cx.rule("source route: no whole place is left");
@@ -370,7 +376,8 @@ fn source_route<'a, O: Observer>(
             return cx.check(D::V4SourceRouteHop, false);
         }
         let hop = cx.some(D::V4SourceRouteHop, o.address(srr.at + pointer - 1))?;
-        let next = route::towards(cx, packet, hop).map_err(|_| D::V4SourceRouteHop)?;
+        let next =
+            route::towards(cx, &Packet { hdr: &hdr, ..*packet }, hop).map_err(|_| D::V4SourceRouteHop)?;
         cx.check(D::V4SourceRouteHop, matches!(next.kind, Kind::Unicast | Kind::Local))?;
         if next.kind != Kind::Local {
             cx.rule("source route: on to the hop that it names");
@@ -381,7 +388,9 @@ fn source_route<'a, O: Observer>(
             return Ok(());
         }
         cx.rule("source route: the hop is ours, on to the next");
+        // From here on the packet is for this hop, also to the hash that chooses the way to the next one.
         o.put(16, &hop.octets());
+        hdr.dst = hop.octets();
         pointer += 4;
     }
     cx.rule("source route: at its end");

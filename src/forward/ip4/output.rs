@@ -8,9 +8,8 @@ use super::route::{self, Kind, Route};
 use super::{Packet, addr};
 use crate::drop::DropReason as D;
 use crate::stats::Mib;
-use crate::wire::eth;
 use std::net::Ipv4Addr;
-use warren_fib::{Nud, RouteType};
+use warren_fib::Nud;
 
 /// A forwarded packet leaves, in pieces if `fragment` gives an MTU that it exceeds. Linux: ip_finish_output.
 pub fn output<'a, O: Observer>(
@@ -43,9 +42,7 @@ pub fn output<'a, O: Observer>(
         Rule::new("next hop", "1812 5.2.4.2", "ip_finish_output2"),
         format_args!("{next} on {}", oif.name),
     );
-    // A route for one TOS only does not make the address a broadcast to the link layer. Linux: arp_constructor.
-    let to_all = broadcast && route::type_of(cx.env, dst) == RouteType::Broadcast;
-    let way = neighbour(cx.env, oif, next, to_all.then_some(eth::BROADCAST));
+    let way = neighbour(cx.env, oif, next, route::for_all(cx.env, route, dst));
     cx.rule(match &way {
         Err(_) => "neighbour: to be asked for",
         Ok(egress) => match egress.nud {

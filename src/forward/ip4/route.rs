@@ -74,8 +74,11 @@ impl<'a> Route<'a> {
         Route { kind, found, path: None, member: None, group: None, prefix_len: 0, redirect: false }
     }
 
-    /// The interface that the packet leaves by; none into a tunnel, which is the kernel's to make.
+    /// The interface that the packet leaves by: lo to this host itself; none into a tunnel, which is the kernel's to make.
     pub fn oif(&self, env: Env<'a>) -> Option<&'a Iface> {
+        if self.found == RouteType::Local {
+            return env.state.ifaces.loopback();
+        }
         env.state.ifaces.get(self.member.filter(|m| !m.encap)?.oif)
     }
 
@@ -198,7 +201,7 @@ fn make<'a, O: Observer>(
 ) -> Result<Route<'a>, D> {
     let env = cx.env;
     if let Some(group) = route.group.filter(|g| g.members.len() > 1) {
-        let hash = multipath::hash4(env.state, packet.bytes);
+        let hash = multipath::hash4(env.state, packet.bytes, packet.hdr.dst());
         let chosen = group.select(hash, |m| good(env, &group.kind, m));
         route.member = chosen.and_then(|i| group.members.get(i)).or(route.member);
     }
@@ -358,6 +361,13 @@ pub fn type_of(env: Env<'_>, addr: Ipv4Addr) -> RouteType {
     }
 }
 
+/// The link-layer address for all, if that is what a packet on this route to `dst` is for. A route for one TOS only does
+/// not make an address a broadcast to the link layer. Linux: arp_constructor.
+pub fn for_all(env: Env<'_>, route: &Route<'_>, dst: Ipv4Addr) -> Option<[u8; 6]> {
+    let broadcast = route.found == RouteType::Broadcast && type_of(env, dst) == RouteType::Broadcast;
+    broadcast.then_some(eth::BROADCAST)
+}
+
 /// The longest prefix with a usable alias; `None` lets the next rule try. Linux: fib_table_lookup.
 fn table<'a, O: Observer>(
     env: Env<'a>,
@@ -422,12 +432,13 @@ fn table<'a, O: Observer>(
     None
 }
 
-/// The route of a packet that this router makes itself about `packet`, and its source, which is chosen here if it is not
-/// specified. Linux: ip_route_output_key_hash_rcu, __mkroute_output.
+/// The route of a packet that this router makes itself, and its source, which is chosen here if it is not specified. Of
+/// several next hops an error takes the one of the packet that it is about, with where that was for; all else is about none.
+/// Linux: ip_route_output_key_hash_rcu, fib_select_path, __mkroute_output.
 pub fn output<'a>(
     env: Env<'a>,
     key: &RuleKey<Ipv4Addr>,
-    packet: &[u8],
+    about: Option<(&[u8], Ipv4Addr)>,
 ) -> Result<(Route<'a>, Option<Ipv4Addr>), Errno> {
     let bound = Some(key.src).filter(|src| !src.is_unspecified());
     if bound.is_some_and(|src| !addr::is_ours(env, src)) {
@@ -436,7 +447,10 @@ pub fn output<'a>(
     let mut route = lookup(env, key)?;
     if let Some(group) = route.group.filter(|g| g.members.len() > 1) {
         let scope = route.path.map_or(0, |p| p.scope);
-        let hash = multipath::hash4(env.state, packet);
+        let hash = match about {
+            None => multipath::hash4_made(env.state, key),
+            Some((packet, dst)) => multipath::hash4(env.state, packet, dst),
+        };
         let chosen = match bound.filter(|_| !group.object) {
             Some(src) => speaking_as(env, group, hash, src, scope),
             None => group.select(hash, |m| good(env, &group.kind, m)),

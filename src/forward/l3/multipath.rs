@@ -4,7 +4,7 @@
 
 use super::super::observe::Observer;
 use crate::state::State;
-use crate::wire::dissect::{self, Flow, dissect};
+use crate::wire::dissect::{self, Dissected, Flow, dissect};
 use crate::wire::ip4::Ip4Hdr;
 use crate::wire::ip6::Ip6Hdr;
 use crate::wire::{eth, icmp, proto};
@@ -41,10 +41,11 @@ pub fn hash6(state: &State, packet: &[u8]) -> u32 {
     let seed = state.multipath_seed();
     let (policy, fields) =
         (state.sysctl.ip6.fib_multipath_hash_policy, state.sysctl.ip6.fib_multipath_hash_fields);
+    let found = |stop_at_encap| dissect(packet, eth::ETHERTYPE_IPV6, stop_at_encap);
     match policy {
-        1 => hash31(seed, &layer4(packet, eth::ETHERTYPE_IPV6)),
-        2 => hash31(seed, &inner(packet, eth::ETHERTYPE_IPV6).unwrap_or_else(|| layer3_v6(packet))),
-        3 => custom(seed, fields, packet, eth::ETHERTYPE_IPV6),
+        1 => hash31(seed, &layer4(found(true))),
+        2 => hash31(seed, &inner(found(false)).unwrap_or_else(|| layer3_v6(packet))),
+        3 => custom(seed, fields, found(false)),
         _ => hash31(seed, &layer3_v6(packet)),
     }
 }
@@ -93,16 +94,43 @@ pub fn hash6_made(state: &State, key: &RuleKey<Ipv6Addr>, label: u32) -> u32 {
     }
 }
 
-/// 31-bit hash of an IPv4 packet. Linux: fib_multipath_hash.
-pub fn hash4(state: &State, packet: &[u8]) -> u32 {
+/// 31-bit hash of an IPv4 packet that is for `dst` by now: a source route may have led it on from what its header says.
+/// Linux: fib_multipath_hash.
+pub fn hash4(state: &State, packet: &[u8], dst: Ipv4Addr) -> u32 {
     let seed = state.multipath_seed();
     let (policy, fields) =
         (state.sysctl.ip4.fib_multipath_hash_policy, state.sysctl.ip4.fib_multipath_hash_fields);
+    let found = |stop_at_encap| towards(dissect(packet, eth::ETHERTYPE_IPV4, stop_at_encap), dst);
     match policy {
-        1 => hash31(seed, &layer4(packet, eth::ETHERTYPE_IPV4)),
-        2 => hash31(seed, &inner(packet, eth::ETHERTYPE_IPV4).unwrap_or_else(|| layer3_v4(packet))),
-        3 => custom(seed, fields, packet, eth::ETHERTYPE_IPV4),
-        _ => hash31(seed, &layer3_v4(packet)),
+        1 => hash31(seed, &layer4(found(true))),
+        2 => hash31(seed, &inner(found(false)).unwrap_or_else(|| layer3_v4(packet, dst))),
+        3 => custom(seed, fields, found(false)),
+        _ => hash31(seed, &layer3_v4(packet, dst)),
+    }
+}
+
+/// The same with another destination of the outer packet.
+fn towards(mut found: Dissected, to: Ipv4Addr) -> Dissected {
+    if let dissect::Addrs::V4 { dst, .. } = &mut found.outer.addrs {
+        *dst = to;
+    }
+    found
+}
+
+/// The same of a packet that the host itself makes and that is no error about another: nothing of it is there yet but what
+/// a lookup knows. Linux: fib_multipath_hash without a packet, fib_multipath_custom_hash_fl4.
+pub fn hash4_made(state: &State, key: &RuleKey<Ipv4Addr>) -> u32 {
+    let seed = state.multipath_seed();
+    let addrs = v4(key.src, key.dst);
+    let (sport, dport) = (key.sport.to_be_bytes(), key.dport.to_be_bytes());
+    let whole = FlowKeys { ip_proto: key.ipproto, sport, dport, ..addrs };
+    match state.sysctl.ip4.fib_multipath_hash_policy {
+        1 => hash31(seed, &whole),
+        3 => match state.sysctl.ip4.fib_multipath_hash_fields & 0x3f {
+            0 => 0,
+            fields => hash31(seed, &only(fields, whole)),
+        },
+        _ => hash31(seed, &addrs),
     }
 }
 
@@ -126,12 +154,11 @@ fn quoted6(packet: &[u8]) -> Option<&Ip6Hdr> {
 }
 
 /// Policy 0: addresses; of an ICMP error those of the packet it quotes. Linux: ip_multipath_l3_keys.
-fn layer3_v4(packet: &[u8]) -> FlowKeys {
+fn layer3_v4(packet: &[u8], dst: Ipv4Addr) -> FlowKeys {
     let Ok((hdr, _)) = Ip4Hdr::ref_from_prefix(packet) else {
         return v4(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
     };
-    let key = quoted4(packet).unwrap_or(hdr);
-    v4(key.src(), key.dst())
+    quoted4(packet).map_or(v4(hdr.src(), dst), |quoted| v4(quoted.src(), quoted.dst()))
 }
 
 /// The header that an ICMP error quotes, unless it is a later fragment.
@@ -154,16 +181,15 @@ fn addrs_of(flow: &Flow) -> Option<FlowKeys> {
 }
 
 /// Policy 1: addresses, protocol and ports, not looking into tunnels.
-fn layer4(packet: &[u8], ethertype: u16) -> FlowKeys {
-    let flow = dissect(packet, ethertype, true).outer;
+fn layer4(found: Dissected) -> FlowKeys {
+    let flow = found.outer;
     let addrs = addrs_of(&flow).unwrap_or_else(|| v4(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED));
     FlowKeys { ip_proto: flow.ip_proto, sport: flow.sport, dport: flow.dport, ..addrs }
 }
 
 /// Policy 2: addresses of the innermost packet, which is the packet itself where nothing is inside; of IPv6 also its
 /// last next header and the label, in host order. ICMP errors are not looked into.
-fn inner(packet: &[u8], ethertype: u16) -> Option<FlowKeys> {
-    let found = dissect(packet, ethertype, false);
+fn inner(found: Dissected) -> Option<FlowKeys> {
     let flow = found.inner.unwrap_or(found.outer);
     let keys = addrs_of(&flow)?;
     Some(match keys.addrs {
@@ -174,10 +200,9 @@ fn inner(packet: &[u8], ethertype: u16) -> Option<FlowKeys> {
 
 /// Policy 3: chosen fields of the outer and the inner packet, hashed apart and then together.
 /// Linux: rt6_multipath_custom_hash_skb, fib_multipath_custom_hash_skb.
-fn custom(seed: u32, fields: i64, packet: &[u8], ethertype: u16) -> u32 {
-    let outer = chosen(seed, fields & 0x3f, Some(dissect(packet, ethertype, true).outer));
-    let through = dissect(packet, ethertype, false);
-    let inner = chosen(seed, fields >> field::INNER & 0x3f, through.inner.filter(|_| through.encapsulated));
+fn custom(seed: u32, fields: i64, found: Dissected) -> u32 {
+    let outer = chosen(seed, fields & 0x3f, Some(found.outer));
+    let inner = chosen(seed, fields >> field::INNER & 0x3f, found.inner.filter(|_| found.encapsulated));
     jhash_2words(outer, inner) >> 1
 }
 

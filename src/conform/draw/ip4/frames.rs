@@ -2,8 +2,7 @@
 //!
 //! Invariants: no sender is told of a missing way more often than the kernel allows at once (`ip_error`, five times, which no
 //! namespace can set), and of a better first hop only once. Nothing is sent that would change what the kernel knows for
-//! later frames. Those that get answers from the host itself are on the link: which of several ways an answer takes is
-//! not compared. What has the router's own source is about an error, so that the router has nothing to say to itself.
+//! later frames. What has the router's own source is about an error, so that the router has nothing to say to itself.
 //! Called by `draw`.
 
 use super::super::parts;
@@ -57,19 +56,23 @@ const GROUPS: [[u8; 4]; 8] = [
 ];
 
 /// What frames are made of.
-struct Maker {
-    lot: Lot,
-    site: Site,
+pub struct Maker {
+    pub lot: Lot,
+    pub site: Site,
     uses: BTreeMap<Ipv4Addr, usize>,
 }
 
 /// `count` frames for the router of `scenario`.
 pub fn frames(scenario: &Scenario, count: usize, lot: Lot) -> Vec<Frame> {
-    let mut maker = Maker { lot, site: Site::new(scenario), uses: BTreeMap::new() };
+    let mut maker = Maker::new(lot, scenario);
     (0..count).filter_map(|_| maker.frame()).collect()
 }
 
 impl Maker {
+    pub fn new(lot: Lot, scenario: &Scenario) -> Maker {
+        Maker { lot, site: Site::new(scenario), uses: BTreeMap::new() }
+    }
+
     fn frame(&mut self) -> Option<Frame> {
         let way = self.lot.pick(&self.site.ways)?;
         let dst = self.destination(&way)?;
@@ -161,14 +164,14 @@ impl Maker {
         found.filter(|address| !self.site.loops.contains(address))
     }
 
-    fn packet(&mut self, way: &Way, src: Ipv4Addr, dst: Ipv4Addr) -> Vec<u8> {
+    /// A packet whose checksum is right, as a rule.
+    pub fn packet(&mut self, way: &Way, src: Ipv4Addr, dst: Ipv4Addr) -> Vec<u8> {
         let often = if self.site.is_local(dst) { 40 } else { 20 };
         let options = if self.lot.chance(often) { self.options(way) } else { Vec::new() };
         let fate = match self.site.is_local(dst) {
             _ if self.site.is_own(src) || src.is_loopback() => Fate::Mute,
             false => Fate::Passes,
-            true if way.near.contains(&src) => Fate::Local,
-            true => Fate::Told,
+            true => Fate::Local,
         };
         let protocol = payload::protocol(&mut self.lot, &self.site, fate);
         let headers = Ip4Hdr::LEN + options.len();

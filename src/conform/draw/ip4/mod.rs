@@ -7,9 +7,11 @@
 //! frames for groups and other stations, padding, truncation, MTU edges, ICMP with quotes, packets in packets.
 //!
 //! Not drawn: multicast routing, realms, marks, tunnels, several default routes in one table (the kernel takes turns); source
-//! routes whose passed places are the router's own, broadcasts sent on by lo (both go round inside the kernel);
+//! routes whose passed places are the router's own, broadcasts sent on by lo (both go round inside the kernel); source routes
+//! whose passed places are groups, so that an error would be for all of one;
 //! ICMP that asks for the time or teaches the router other ways or MTUs; buckets of a resilient group that loses a member.
 
+pub mod flows;
 mod frames;
 mod net;
 mod options;

@@ -49,7 +49,10 @@ fn option(lot: &mut Lot, hops: &[Ipv4Addr], far: &[Ipv4Addr], into: &mut Vec<u8>
         85..=89 => cipso(lot, into),
         _ => {
             let data = lot.below(10);
-            let kind = if lot.chance(80) { lot.one(&OTHERS) } else { lot.next() as u8 };
+            let any = lot.next() as u8;
+            // Of source routes there are others, whose places are known.
+            let other = lot.chance(80) || matches!(any, opt::LSRR | opt::SSRR);
+            let kind = if other { lot.one(&OTHERS) } else { any };
             let said = off_by_one(lot, data as u8 + 2);
             into.extend([kind, said]);
             into.extend(lot.bytes(data));
@@ -74,9 +77,10 @@ fn addresses(lot: &mut Lot, kind: u8, hops: &[Ipv4Addr], far: &[Ipv4Addr], into:
     let passed = if lot.chance(50) { 0 } else { passed };
     // A place that is cut short at the end.
     let spare = lot.one(&[0, 0, 0, 0, 0, 0, 1, 2, 3]);
-    let len = off_by_one(lot, (3 + 4 * places + spare) as u8);
-    // By places that were passed an error goes back: see `draw`.
+    // By places that were passed an error goes back: see `draw`. With another length they would be other ones, of groups.
     let pointer = if passed == 0 { off_by_one(lot, 4) } else { 4 + 4 * passed as u8 };
+    let right = (3 + 4 * places + spare) as u8;
+    let len = if kind != opt::RR && pointer > 7 { right } else { off_by_one(lot, right) };
     into.extend([kind, len, pointer]);
     for place in 0..places {
         let named = lot.pick(if 4 + 4 * place < usize::from(pointer) { far } else { hops });

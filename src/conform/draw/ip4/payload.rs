@@ -17,8 +17,6 @@ pub enum Fate {
     Passes,
     /// The router, which may answer as a host.
     Local,
-    /// The router, which may answer with errors alone.
-    Told,
     /// Nobody may be told anything.
     Mute,
 }
@@ -45,7 +43,7 @@ pub fn protocol(lot: &mut Lot, site: &Site, fate: Fate) -> u8 {
         (Fate::Passes | Fate::Local, 25..=44) => proto::TCP,
         (_, 25..=74) => proto::ICMP,
         (_, 75..=80) => lot.one(&UNKNOWN),
-        (Fate::Local | Fate::Told, _) => lot.one(&[proto::UDP, proto::ICMP, proto::IGMP, 253]),
+        (Fate::Local, _) => lot.one(&[proto::UDP, proto::ICMP, proto::IGMP, 253]),
         (Fate::Passes, 81..=84) => proto::ESP,
         (_, 85..=88) => proto::IPV6,
         (_, 89..=92) => proto::IPIP,
@@ -86,8 +84,7 @@ fn icmp(lot: &mut Lot, content: &Content, bytes: &mut [u8]) {
     let kinds: &[u8] = match content.fate {
         Fate::Mute => &[3],
         // Nothing that teaches the router, and no question about the time: see the module.
-        Fate::Told => &[0, 3, 4, 11, 12, 15, 18, 19, 40, 255],
-        Fate::Local => &[8, 8, 8, 8, 0, 3, 4, 11, 12, 15, 18, 19, 255],
+        Fate::Local => &[8, 8, 8, 8, 0, 3, 4, 11, 12, 15, 18, 19, 40, 255],
         Fate::Passes => &[8, 8, 0, 3, 3, 4, 5, 11, 12, 1, 2, 6, 7, 9, 10, 13, 14, 15, 17, 18, 19, 40, 255],
     };
     let kind = lot.one(kinds);

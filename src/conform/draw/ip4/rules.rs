@@ -12,14 +12,29 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario, pools: &Pools) {
     if lot.chance(50) {
         return;
     }
+    // The kernel has one for main itself.
+    let main = Rule { pref: 32_766, family: Some(4), table: Some(254), ..Rule::default() };
     for _ in 0..1 + lot.below(5) {
         let rule = rule(lot, s, pools);
-        // The kernel takes none twice, and to it these do not make a difference. Linux: rule_exists.
-        let seen = |r: &Rule| Rule { not: None, goto: None, suppress_prefixlen: None, ..r.clone() };
-        if !s.rule.iter().any(|old| seen(old) == seen(&rule)) {
+        if !s.rule.iter().chain([&main]).any(|old| is_taken_for(old, &rule)) {
             s.rule.push(rule);
         }
     }
+}
+
+/// Whether the kernel takes a new rule for one that it has: whither that goes and whether it is turned round are nothing to
+/// it, nor is what the new one does not ask for of addresses and TOS. Linux: rule_exists, fib4_rule_compare.
+fn is_taken_for(old: &Rule, new: &Rule) -> bool {
+    let seen = Rule {
+        not: new.not,
+        goto: new.goto,
+        from: old.from.clone().filter(|_| new.from.is_some()),
+        to: old.to.clone().filter(|_| new.to.is_some()),
+        tos: old.tos.filter(|_| new.tos.is_some()),
+        ..old.clone()
+    };
+    // A jump is an action of its own.
+    seen == *new && old.goto.is_some() == new.goto.is_some()
 }
 
 fn rule(lot: &mut Lot, s: &Scenario, pools: &Pools) -> Rule {

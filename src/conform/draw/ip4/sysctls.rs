@@ -3,12 +3,17 @@
 use super::{Lot, set};
 use crate::scenario::Scenario;
 
-/// Draws them.
-pub fn draw(lot: &mut Lot, s: &mut Scenario) {
+/// What every box has.
+pub fn fixed(lot: &mut Lot, s: &mut Scenario) {
     // No ICMP error is limited, but those of ip_error: see `frames`.
     set(s, "net.ipv4.icmp_ratemask", 0);
     // The kernel's own seed is secret.
     set(s, "net.ipv4.fib_multipath_hash_seed", 1 + lot.below(0xffff_fffe) as i64);
+}
+
+/// Draws them.
+pub fn draw(lot: &mut Lot, s: &mut Scenario) {
+    fixed(lot, s);
     for link in s.link.clone() {
         device(lot, s, &link.name, link.mtu.unwrap_or(1500) >= 1280);
     }

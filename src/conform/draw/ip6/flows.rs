@@ -3,11 +3,12 @@
 //! Invariant: a flow's source and destination are drawn anew for each frame, and both have several next hops, so that the
 //! errors about it choose, too. Called by `draw::flows`.
 
+use super::super::several::{self, Several};
 use super::frames::Maker;
 use super::net::neighbour;
 use super::{Lot, prefix, set, sysctls};
 use crate::conform::Frame;
-use crate::scenario::{Address, GroupMember, Hop, Link, Nexthop, Route, Rule, Scenario, Value};
+use crate::scenario::{Address, Hop, Link, Rule, Scenario, Value};
 use crate::wire::eth::{ETHERTYPE_IPV6, EthHdr};
 use ipnet::{IpNet, Ipv6Net};
 use std::net::{IpAddr, Ipv6Addr};
@@ -19,17 +20,6 @@ const FROM: u128 = 0x2600_1f00 << 96;
 const LINKS: usize = 4;
 /// Gateways of each link.
 const GATEWAYS: u16 = 4;
-
-/// How a route has several next hops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Several {
-    /// In the route itself.
-    Legs,
-    /// In a nexthop group.
-    Group,
-    /// In a resilient group.
-    Resilient,
-}
 
 /// A router with this `fib_multipath_hash_policy`.
 pub fn scenario(lot: &mut Lot, policy: u8, several: Several) -> Scenario {
@@ -65,7 +55,8 @@ pub fn scenario(lot: &mut Lot, policy: u8, several: Several) -> Scenario {
         s.rule.push(Rule { pref: 100, family: Some(6), ipproto, table, ..Rule::default() });
     }
     for (first, bits) in [(100, TO), (200, FROM)] {
-        route(lot, &mut s, first, prefix(bits, 32), several);
+        let hops = hops(lot);
+        several::route(lot, &mut s, first, prefix(bits, 32).to_string(), (hops, several));
     }
     s
 }
@@ -74,8 +65,7 @@ fn gateway(link: usize, host: u16) -> Ipv6Addr {
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, link as u16 + 1, host)
 }
 
-/// A route with its objects, whose numbers begin at `first`.
-fn route(lot: &mut Lot, s: &mut Scenario, first: u32, dst: Ipv6Net, several: Several) {
+fn hops(lot: &mut Lot) -> Vec<Hop> {
     let mut hops: Vec<Hop> = Vec::new();
     while hops.len() < 2 + lot.below(5) {
         // Not all of them are on the last link, which may be lost.
@@ -86,22 +76,7 @@ fn route(lot: &mut Lot, s: &mut Scenario, first: u32, dst: Ipv6Net, several: Sev
             hops.push(Hop { via, dev: Some(format!("p{link}")), weight, ..Hop::default() });
         }
     }
-    let mut route = Route { dst: dst.to_string(), ..Route::default() };
-    if several == Several::Legs {
-        route.nexthop = hops;
-    } else {
-        let mut group = Vec::new();
-        for (hop, id) in hops.into_iter().zip(first + 1..) {
-            group.push(GroupMember { id, weight: hop.weight });
-            s.nexthop.push(Nexthop { id, via: hop.via, dev: hop.dev, ..Nexthop::default() });
-        }
-        let resilient = several == Several::Resilient;
-        let kind = resilient.then(|| "resilient".to_owned());
-        let buckets = resilient.then(|| lot.one(&[8, 13, 64, 256]));
-        s.nexthop.push(Nexthop { id: first, group, kind, buckets, ..Nexthop::default() });
-        route.nhid = Some(first);
-    }
-    s.route.push(route);
+    hops
 }
 
 /// `count` packets of all kinds, each of a flow of its own.

@@ -11,6 +11,7 @@ mod compare;
 mod decode;
 mod draw;
 mod ends;
+mod harm;
 mod kernel;
 mod links;
 mod masked;

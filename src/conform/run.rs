@@ -6,7 +6,7 @@ use super::compare::{self, compare};
 use super::draw::{self, Boxes, Drawn};
 use super::mib::Values;
 use super::shrink::shrink;
-use super::{ConformError, Differences, Frame, KernelBox, Masked, Outcome, Result, userspace};
+use super::{ConformError, Differences, Frame, KernelBox, Masked, Outcome, Result, harm, userspace};
 use crate::scenario::Scenario;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -231,8 +231,9 @@ impl Plan<'_> {
     }
 }
 
-/// Plays frames in a kernel.
+/// Plays frames in a kernel, unless they would harm it.
 fn kernel(scenario: &Scenario, frames: &[Frame]) -> Result<(Outcome, Masked)> {
+    harm::refuse(scenario, frames)?;
     KernelBox::build(&format!("warren-conform-{}", std::process::id()), scenario)?.play(frames)
 }
 

@@ -136,6 +136,14 @@ fn is_unicast<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> bool {
     found.is_some_and(|(_, set)| set.paths.iter().any(is_local)) || addr::is_ours(env, dst, packet.local.iif)
 }
 
+/// Whether a packet came to an anycast address, which the first one of a prefix is, too. Linux: ipv6_anycast_destination.
+fn is_anycast<O>(act: &Act<'_, '_, O>, dst: Ipv6Addr) -> bool {
+    let found = act.env.view.table::<Ipv6Addr>(TABLE_LOCAL).and_then(|table| table.lookup(dst).next());
+    let first = |len: u8| len < 127 && dst.to_bits().checked_shl(len.into()).unwrap_or(0) == 0;
+    let anycast = |path: &Path<Ipv6Addr>| path.kind == RouteType::Anycast;
+    found.is_some_and(|(len, set)| first(len) || set.paths.iter().any(anycast))
+}
+
 /// The counters of the interface that the local route names: the one that has the address. Of several the one that
 /// received the packet comes first. Linux: ip6_dst_idev.
 fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
@@ -257,7 +265,7 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[
     let own = is_unicast(act, packet);
     let ignored = sysctl.icmp_echo_ignore_all != 0
         || (asked.is_multicast() && sysctl.icmp_echo_ignore_multicast != 0)
-        || (!asked.is_multicast() && !own && sysctl.icmp_echo_ignore_anycast != 0);
+        || (is_anycast(act, asked) && sysctl.icmp_echo_ignore_anycast != 0);
     if ignored {
         return act.unsent(ECHO_OFF, format_args!("to {peer}"));
     }
@@ -269,10 +277,10 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[
     }
     let flow_label = if reflects { hdr.flow_label() } else { 0 };
     let made = Made { label: flow_label, ..Made::icmp(v6::ECHO_REPLY, 0) };
-    let Some(way) = route6(act, made, keeps.then_some(asked), peer, iif.index) else {
+    let Some((way, chosen)) = route6(act, made, keeps.then_some(asked), peer, iif.index) else {
         return act.unsent(ECHO_LOST, format_args!("to {peer}"));
     };
-    let Some(src) = keeps.then_some(asked).or_else(|| source6(act, &way.0, way.1, peer)) else {
+    let Some(src) = keeps.then_some(asked).or(chosen).or_else(|| source6(act, &way.0, way.1, peer)) else {
         return act.unsent(ECHO_MUTE, format_args!("to {peer}"));
     };
     if env.state.sysctl.ratemask6.contains(v6::ECHO_REPLY) {
@@ -360,7 +368,7 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u
         && let Ok(segment) = transport::segment(data)
         && let (sport, dport) = (segment.dst_port.get(), segment.src_port.get())
         && let made = (Made { label: flow_label, ..Made::tcp(sport, dport) })
-        && let Some(way) = route6(act, made, Some(src), dst, oif)
+        && let Some((way, _)) = route6(act, made, Some(src), dst, oif)
     {
         act.stats.mib(Mib::TcpOutSegs, None, 1);
         act.stats.mib(Mib::TcpOutRsts, None, 1);

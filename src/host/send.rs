@@ -51,8 +51,8 @@ pub fn route4<'a, O>(act: &Act<'a, '_, O>, key: &RuleKey<Ipv4Addr>) -> Option<(R
     Some((route, oif))
 }
 
-/// The way back to `dst`, by `oif` if that is not 0 and the addresses ask for it; that there is none is counted. To this
-/// host it leads over lo.
+/// The way back to `dst`, by `oif` if that is not 0 and the addresses ask for it, and the source if one had to be chosen to
+/// find it; that there is none is counted. To this host it leads over lo.
 /// Linux: ip6_dst_lookup_tail.
 pub fn route6<'a, O>(
     act: &Act<'a, '_, O>,
@@ -60,13 +60,13 @@ pub fn route6<'a, O>(
     src: Option<Ipv6Addr>,
     dst: Ipv6Addr,
     oif: u32,
-) -> Option<(Route6<'a>, &'a Iface)> {
-    let route = own::output_from(act.env, made, src, dst, oif, &[]);
+) -> Option<((Route6<'a>, &'a Iface), Option<Ipv6Addr>)> {
+    let (route, chosen) = own::output_from(act.env, made, src, dst, oif, &[]);
     if route.kind == Kind::NoRoute && route.path.is_none() {
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
     }
     let oif = route.device(act.env)?;
-    Some((route, oif))
+    Some(((route, oif), chosen))
 }
 
 /// Where what leaves by a way is counted. Linux: ip6_dst_idev.

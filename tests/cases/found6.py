@@ -138,3 +138,26 @@ held = table("neighbour", dev="p0", to="fe80::9:1", proxy=True) + route("fe80::9
 case = Case("ip6-proxy-no-type", "A message without a type to a proxied address is sent on like any other packet.", router(held, sysctl={"net.ipv6.conf.all.proxy_ndp": 1}))
 case.ip6(b"", nh=58, src="fe80::7", dst="fe80::9:1")
 case.ip6(b"\1", nh=58, src="fe80::7", dst="fe80::9:1")
+
+refusing = table("nexthop", id=50, family=6, blackhole=True) + route("2001:db8:a0::/44", nhid=50, src="2001:db8:2::fe")
+some = route("2001:db8:a5::/48", via="2001:db8:1::1", dev="p0", **{"from": "2001:db8::/32"})
+case = Case("ip6-error-refused-wish", "A route that refuses has no wish who speaks, though it names an address.", router(refusing, some))
+case.ip6(dev="p1", src="2001:db8:a5::7", dst="2001:db8:ffff::1")
+case.ip6(dev="p1", src="2001:db8:a5::8", hlim=1)
+
+named = table("rule", pref=0, family=6, **{"from": "2001:db8::/32", "not_": True}, action="prohibit")
+case = Case("ip6-source-chosen-first", "Where no route is found from nowhere, the address that any interface would speak by is asked, and speaks.", router(named, route("2001:db8:a6::/48", via="2001:db8:2::1", dev="p1")))
+case.ip6(ICMPv6EchoRequest(data=bytes(8)), dev="p1", src="2001:db8:a6::7", dst="ff02::1", mac="33:33:00:00:00:01", hlim=1)
+case.ip6(ICMPv6EchoRequest(data=bytes(8)), src="2001:db8:a1::7", dst="ff02::1", mac="33:33:00:00:00:01", hlim=1)
+
+timed = table("rule", pref=1, family=6, **{"from": "2001:db8::/32"}, goto=10) + table("rule", pref=10, family=6, action="nop")
+timed += table("rule", pref=2, family=6, ipproto=58, dport=0x0300, action="prohibit")
+wish = route("2001:db8:a6::/48", via="2001:db8:2::1", dev="p1", src="2001:db8:2::fe") + table("address", dev="p0", prefix="2001:db8:a6:ffff::1/64")
+case = Case("ip6-error-source-chosen-first", "So it is for errors, though the route that is found then would have another speak.", router(timed, wish, sysctl={"net.ipv6.icmp.ratemask": ""}))
+case.ip6(src="2001:db8:a6::7", hlim=1)
+
+ignoring = {"net.ipv6.icmp.echo_ignore_anycast": 1}
+ours = route("fd98::/64", type_="local", dev="lo") + route("fd98:1::/127", type_="local", dev="lo")
+case = Case("ip6-echo-first-address", "The first address of a prefix that is the host's own is an anycast address, too.", router(ours, sysctl=ignoring))
+for dst in ("fd98::", "fd98::1", "fd98:1::", "2001:db8:1::", "2001:db8:1::fe"):
+    case.ip6(ICMPv6EchoRequest(data=bytes(8)), dst=dst)

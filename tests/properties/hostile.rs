@@ -24,7 +24,8 @@ fn damaged_frames_are_survived() {
             // What leaves is the frame, a piece of it, or an error about it that quotes it.
             let error = out.len() <= 14 + 1280;
             assert!(out.len() <= bytes.len() || error, "frame {n} of seed {seed} grew: {bytes:02x?}");
-            assert!((2..=4).contains(oif), "frame {n} of seed {seed} left by {oif}");
+            // By lo go messages to the router itself, about packets that bear its own address.
+            assert!((1..=4).contains(oif), "frame {n} of seed {seed} left by {oif}");
             longest = longest.max(out.len());
         }
         while router.forwarder.hold.take(|_| Some(())).is_some() {}

@@ -11,6 +11,7 @@ mod ip6;
 mod lot;
 mod mixed;
 mod parts;
+mod rules;
 mod several;
 
 pub use several::Several;

@@ -115,7 +115,7 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
     let oif = if ip6::is_link_local(peer) { quote.iif.index } else { 0 };
     let made = Made::icmp(kind_byte, code);
     let src = source(env, quote, offender.dst(), peer);
-    let back = own::output_from(env, made, src, peer, oif, quote.bytes);
+    let (back, chosen) = own::output_from(env, made, src, peer, oif, quote.bytes);
     let out = back.device(env);
     if limited && !may_send(act, &back, out, peer, now) {
         let lost = matches!(back.kind, Kind::NoRoute | Kind::Prohibit | Kind::Blackhole);
@@ -137,11 +137,11 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
         }
         return act.unsent(NO_WAY_BACK, format_args!("ICMPv6 {kind_byte}/{code} to {peer}"));
     };
-    name_way(act, quote, kind, limited, src, &back);
+    name_way(act, quote, kind, limited, (src, chosen), &back);
     look_again(act, quote, offender);
     let wished = back.path.and_then(|p| p.prefsrc);
     let speaking = back.speaking(env).unwrap_or(out);
-    let Some(src) = src.or(wished).or_else(|| addr::select(env, peer, Some(speaking))) else {
+    let Some(src) = src.or(chosen).or(wished).or_else(|| addr::select(env, peer, Some(speaking))) else {
         return act.unsent(NO_ADDRESS, format_args!("ICMPv6 {kind_byte}/{code} to {peer}"));
     };
     let hop_limit = back.path.map_or(0, |p| p.hoplimit);
@@ -191,8 +191,9 @@ fn source(env: Env<'_>, quote: &Quote<'_, '_>, spoken_to: Ipv6Addr, peer: Ipv6Ad
         return Some(spoken_to);
     }
     // That lookup knows neither the interface nor the message yet.
-    let wishes =
-        own::output(env, Made::icmp(0, 0), None, peer, 0, &[]).path.is_some_and(|p| p.prefsrc.is_some());
+    let back = own::output(env, Made::icmp(0, 0), None, peer, 0, &[]);
+    let refused = matches!(back.kind, Kind::NoRoute | Kind::Prohibit | Kind::Blackhole);
+    let wishes = !refused && back.path.is_some_and(|p| p.prefsrc.is_some());
     if wishes { None } else { addr::select(env, peer, Some(quote.iif)) }
 }
 
@@ -202,7 +203,7 @@ fn name_way<O: Observer>(
     quote: &Quote<'_, '_>,
     kind: ReplyKind,
     limited: bool,
-    src: Option<Ipv6Addr>,
+    (src, chosen): (Option<Ipv6Addr>, Option<Ipv6Addr>),
     back: &route::Route<'_>,
 ) {
     let Ok((offender, _)) = Ip6Hdr::ref_from_prefix(quote.bytes) else { return };
@@ -228,6 +229,7 @@ fn name_way<O: Observer>(
         Some(src) if src == dst && addr::is_ours(env, dst, quote.iif) => "source: the address spoken to",
         Some(src) if src == dst => "source: the anycast address spoken to",
         Some(_) => "source: chosen as seen from where the packet came in",
+        None if chosen.is_some() => "source: chosen to find a way back",
         None if wished => "source: the wish of the route back",
         None => "source: chosen as seen from the way out",
     });
@@ -254,7 +256,8 @@ fn look_again<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, offe
         _ => [flow.dport, flow.sport].map(u16::from_be_bytes),
     };
     let made = Made { ipproto: flow.ip_proto, sport, dport, label: 0 };
-    let again = own::output_from(act.env, made, Some(offender.dst()), offender.src(), quote.iif.index, &[]);
+    let (again, _) =
+        own::output_from(act.env, made, Some(offender.dst()), offender.src(), quote.iif.index, &[]);
     if again.kind == Kind::NoRoute && again.path.is_none() {
         act.rule("error: a second lookup failed, sent all the same");
         act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);

@@ -49,8 +49,8 @@ pub fn output<'a>(
     own(env, made, src, dst, (oif, insists), packet)
 }
 
-/// The same where a source is chosen on the way: without a route from nowhere there may be one from the address that
-/// would speak. Linux: ip6_dst_lookup_tail.
+/// The same where a source may be chosen on the way: without a route from nowhere there may be one from the address that
+/// would speak, which then does. Linux: ip6_dst_lookup_tail.
 pub fn output_from<'a>(
     env: Env<'a>,
     made: Made,
@@ -58,15 +58,15 @@ pub fn output_from<'a>(
     dst: Ipv6Addr,
     oif: u32,
     packet: &[u8],
-) -> Route<'a> {
+) -> (Route<'a>, Option<Ipv6Addr>) {
     let src = src.filter(|src| !src.is_unspecified());
     let first = output(env, made, src, dst, oif, packet);
     match first.kind {
         Kind::NoRoute | Kind::Prohibit | Kind::Blackhole if src.is_none() => {
-            let Some(speaker) = addr::select(env, dst, None) else { return first };
-            own(env, made, Some(speaker), dst, (oif, true), packet)
+            let Some(speaker) = addr::select(env, dst, None) else { return (first, None) };
+            (own(env, made, Some(speaker), dst, (oif, true), packet), Some(speaker))
         }
-        _ => first,
+        _ => (first, None),
     }
 }
 

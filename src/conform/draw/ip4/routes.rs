@@ -1,6 +1,7 @@
 //! Nexthop objects and routes: nested prefixes of every length and type. Invariant: no two routes that the kernel would
 //! take for the same one. Called by `scenario`.
 
+use super::super::rules::TABLES;
 use super::net::{neighbour, own};
 use super::{Lot, prefix};
 use crate::scenario::{GroupMember, Hop, Nexthop, Route, Scenario};
@@ -10,8 +11,6 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// Prefix lengths at which something changes.
 const LENGTHS: [usize; 16] = [0, 1, 3, 7, 8, 9, 12, 15, 16, 17, 20, 23, 24, 25, 31, 32];
-/// Tables besides main, which rules may name.
-pub const TABLES: [u32; 2] = [100, 101];
 
 /// Addresses around which prefixes are nested.
 pub struct Pools {

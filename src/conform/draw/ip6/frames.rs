@@ -6,15 +6,16 @@
 //! listener reports to the router, and no Packet Too Big to it. Nor is the router asked for echoes so long that it would
 //! have to cut its answer. Called by `draw`.
 
-use super::super::parts;
+use super::super::parts::{self, put};
 use super::headers::{self, Chain};
 use super::payload::{self, Content};
 use super::site::{Site, Way};
 use super::{Lot, options};
-use crate::conform::Frame;
+use crate::conform::{Frame, harm};
 use crate::scenario::Scenario;
 use crate::wire::eth::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthHdr, multicast_mac6};
 use crate::wire::ip6::Ip6Hdr;
+use crate::wire::proto;
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 use zerocopy::IntoBytes;
@@ -59,14 +60,16 @@ pub struct Maker {
 /// `count` frames for the router of `scenario`.
 pub fn frames(scenario: &Scenario, count: usize, lot: Lot) -> Vec<Frame> {
     let mut maker = Maker::new(lot, scenario);
-    (0..count).filter_map(|_| maker.frame()).collect()
+    let harmless = |frame: &Frame| harm::refuse(scenario, std::slice::from_ref(frame)).is_ok();
+    (0..count).filter_map(|_| maker.frame()).filter(harmless).collect()
 }
 
 /// The same, half of them neighbour discovery for the router.
 pub fn discovery(scenario: &Scenario, count: usize, lot: Lot) -> Vec<Frame> {
     let mut maker = Maker::new(lot, scenario);
     let mut frame = || if maker.lot.chance(50) { maker.discovery() } else { maker.frame() };
-    (0..count).filter_map(|_| frame()).collect()
+    let harmless = |frame: &Frame| harm::refuse(scenario, std::slice::from_ref(frame)).is_ok();
+    (0..count).filter_map(|_| frame()).filter(harmless).collect()
 }
 
 impl Maker {
@@ -79,7 +82,7 @@ impl Maker {
         let dst = self.destination(&way)?;
         let src = self.source(&way, self.site.is_local(dst))?;
         let (mut packet, len_right) = self.packet(&way, src, dst);
-        self.damage(&mut packet, way.mtu, len_right);
+        self.damage(&mut packet, &way, dst, len_right);
         packet.truncate(way.mtu);
         let ethertype = if self.lot.below(200) == 0 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
         let to = match self.lot.below(100) {
@@ -113,6 +116,8 @@ impl Maker {
             10..=13 => Some(Ipv6Addr::from_bits(0x2 << 124 | self.lot.bits() >> 4)),
             36..=70 if to_us => self.fresh(|m| m.lot.pick(&way.near)),
             14..=35 => self.fresh(|m| m.lot.pick(&way.near)),
+            // The first address of a subnet is that of all its routers. RFC 4291 2.6.1
+            71..=72 => self.fresh(|m| m.lot.pick(&m.site.on_link).map(|net| net.network())),
             _ => None,
         }
         .or_else(|| {
@@ -137,6 +142,7 @@ impl Maker {
             13..=22 => self.lot.pick(&other.own),
             23..=36 => self.fresh(|m| m.lot.pick(&other.near)),
             37..=41 => Some(Ipv6Addr::from_bits(0x2 << 124 | self.lot.bits() >> 4)),
+            42..=47 => self.fresh(|m| m.lot.pick(&way.proxied)),
             _ => None,
         };
         found.or_else(|| {
@@ -164,11 +170,15 @@ impl Maker {
         let local = self.site.is_local(dst);
         let hops = self.lot.one(&[64, 64, 64, 64, 64, 64, 128, 255, 3, 2, 1, 0]);
         let protocol = payload::protocol(&mut self.lot, &self.site, local);
-        let Chain { first, bytes: headers, plain } = headers::chain(&mut self.lot, protocol, local);
+        let (protocol, visits) = self.visits(way, protocol, local);
+        let chain = visits.unwrap_or_else(|| headers::chain(&mut self.lot, protocol, local));
+        let Chain { first, bytes: headers, plain } = chain;
         let mtu = if headers.is_empty() { way.mtu } else { way.mtu.min(WHOLE_MAX) };
         let size = parts::size(&mut self.lot, &self.site.edges, mtu, Ip6Hdr::LEN + headers.len());
         // What the router says back to an echo is never cut: see the module.
-        let size = if local && protocol == crate::wire::proto::ICMPV6 { size.min(ECHO_MAX) } else { size };
+        let size = if local && protocol == proto::ICMPV6 { size.min(ECHO_MAX) } else { size };
+        // First fragments that end within the header of their protocol. RFC 7112 5
+        let size = if local && !plain && self.lot.chance(30) { size.min(self.lot.below(9)) } else { size };
         let content = Content { protocol, src, dst, local, hops, size, sums: plain };
         let payload = payload::bytes(&mut self.lot, &self.site, &content);
         let len = headers.len() + payload.len();
@@ -180,12 +190,38 @@ impl Maker {
         let any = if self.lot.chance(30) { self.lot.next() as u8 } else { 0 };
         header.set_traffic_class(class.unwrap_or(any));
         let mut packet = [header.as_bytes(), &headers, &payload].concat();
-        let jumbo = first == crate::wire::proto::HOPOPTS && options::zero_length(&mut self.lot, &mut packet);
+        let jumbo = first == proto::HOPOPTS && options::zero_length(&mut self.lot, &mut packet);
         (packet, !jumbo)
     }
 
+    /// Of packets to a router that follows routing headers, every other one has such a header, some of them a packet inside.
+    fn visits(&mut self, way: &Way, protocol: u8, local: bool) -> (u8, Option<Chain>) {
+        let (segments, rpl) = (self.site.segments, self.site.rpl);
+        if !local || !(segments || rpl) || self.lot.chance(50) {
+            return (protocol, None);
+        }
+        let inside = self.lot.maybe(25, &[proto::IPV6, proto::IPV6, proto::IPIP]);
+        let protocol = inside.unwrap_or(protocol);
+        let rpl = rpl && (!segments || self.lot.chance(50));
+        let mut hosts: Vec<Ipv6Addr> =
+            (0..1 + self.lot.below(4)).filter_map(|_| self.destination(way)).collect();
+        match self.lot.below(10) {
+            // Back to the router, and again.
+            0..=2 if rpl => {
+                let own: Vec<Ipv6Addr> = (0..3).filter_map(|_| self.lot.pick(&way.own)).collect();
+                hosts.splice(..0, own.iter().skip(1).copied());
+                hosts.extend(own.first());
+            }
+            3 if rpl => hosts.extend(self.group(way)),
+            _ => {}
+        }
+        (protocol, Some(headers::visits(&mut self.lot, protocol, rpl, &hosts)))
+    }
+
     /// Spoils some packets: the fixed header, the length, the end; or pads them as short frames are.
-    fn damage(&mut self, packet: &mut Vec<u8>, mtu: usize, len_right: bool) {
+    fn damage(&mut self, packet: &mut Vec<u8>, way: &Way, dst: Ipv6Addr, len_right: bool) {
+        // Of long packets, and of those to whom it answers for, a router reads on when it would send them.
+        let read_late = (1281..=WHOLE_MAX).contains(&packet.len()) || way.proxied.contains(&dst);
         match self.lot.below(100) {
             0..=2 => {
                 // Version, class, label, length; not the next header, nor the hop limit.
@@ -204,7 +240,15 @@ impl Maker {
             }
             7 => packet.truncate(self.lot.below(packet.len() + 1)),
             8 => packet.truncate(self.lot.one(&[0, 1, 39, 40, 41, 47, 48])),
-            9..=14 => parts::pad(&mut self.lot, packet, mtu),
+            9..=14 => parts::pad(&mut self.lot, packet, way.mtu),
+            15..=17 => headers::too_long(&mut self.lot, packet),
+            18..=27 if read_late => {
+                put(packet, 6, &[proto::DSTOPTS]);
+                headers::too_long(&mut self.lot, packet);
+                if let Some(next) = self.lot.maybe(70, &[proto::ICMPV6, proto::DSTOPTS]) {
+                    put(packet, Ip6Hdr::LEN, &[next]);
+                }
+            }
             _ => {}
         }
     }

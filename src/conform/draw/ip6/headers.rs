@@ -1,7 +1,9 @@
 //! Chains of extension headers, in order and not. Called by `frames`.
 
 use super::{Lot, options};
+use crate::wire::ip6::Ip6Hdr;
 use crate::wire::proto;
+use std::net::Ipv6Addr;
 
 /// Extension headers and what names the first of them.
 pub struct Chain {
@@ -68,4 +70,36 @@ fn routing(lot: &mut Lot, next: u8) -> Vec<u8> {
     bytes.extend(if kind == 4 { vec![(units / 2).saturating_sub(1), 0, 0, 0] } else { vec![0; 4] });
     bytes.extend(lot.bytes(usize::from(units) * 8));
     bytes
+}
+
+/// Lets the first extension header say that it is longer than the packet, or than most.
+pub fn too_long(lot: &mut Lot, packet: &mut [u8]) {
+    let first = packet.get(6).copied().unwrap_or_default();
+    if [proto::DSTOPTS, proto::ROUTING, proto::HOPOPTS].contains(&first)
+        && let Some(units) = packet.get_mut(Ip6Hdr::LEN + 1)
+    {
+        *units = lot.one(&[8, 16, 64, 255]);
+    }
+}
+
+/// A header that names hosts to visit, and nothing else in front of the payload: RFC 8754, or RFC 6554 if `rpl`. Such a
+/// header elsewhere, or a longer way by RPL, no kernel should be asked to follow: see `conform::harm`.
+pub fn visits(lot: &mut Lot, next: u8, rpl: bool, segments: &[Ipv6Addr]) -> Chain {
+    let count = segments.len();
+    let left = if rpl { lot.one(&[0, 1, 1, 1]) } else { lot.one(&[0, 1, 1, 1, 2, count, count + 1, 255]) };
+    let flags = if lot.chance(10) { 8 } else { 0 };
+    let (kind, fixed) = if rpl {
+        (3, [lot.one(&[0, 0, 0, 0x10, 0x88]), lot.one(&[0, 0, 0, 0x10, 0x80]), 0, 0])
+    } else {
+        (4, [(count as u8).saturating_sub(1), flags, 0, 0])
+    };
+    let mut body: Vec<u8> = segments.iter().flat_map(Ipv6Addr::octets).collect();
+    // A proof that nobody can check. RFC 8754 2.1.2
+    if !rpl && flags != 0 {
+        body.extend([[5, 38].to_vec(), lot.bytes(38)].concat());
+    }
+    let units = (body.len() / 8) as u8;
+    let units = units.saturating_add_signed(lot.one(&[0, 0, 0, 0, 0, 0, 0, -1, 1]));
+    let head = [next, units, kind, left.min(255) as u8];
+    Chain { first: proto::ROUTING, bytes: [&head[..], &fixed, &body].concat(), plain: true }
 }

@@ -4,8 +4,8 @@
 //!
 //! * Packets Too Big and redirects to the router: the kernel keeps what it learns of them in exceptions to its routes and
 //!   tells nobody. warren has none.
-//! * Segment routing and RPL headers with their sysctls on: packets for the router itself are the kernel's, and it sends
-//!   them on itself. Switched off they are drawn.
+//! * Segment routing headers to be followed behind other headers, and RPL headers that lead further than to the next
+//!   host: a kernel writes outside such packets.
 //! * IOAM namespaces and CALIPSO domains: scenarios cannot set them up. Options of unknown ones are drawn.
 //! * MLD to the router: it changes nothing that is sent on, and answers to queries wait for a time drawn by lot.
 //! * Neighbours in the state incomplete: the search ends during the run. Slow boxes have what comes of such a search.

@@ -1,6 +1,7 @@
 //! Nexthop objects and routes: nested prefixes of every length and type. Invariant: no two routes that the kernel would
 //! take for the same one. Called by `scenario`.
 
+use super::super::rules::TABLES;
 use super::net::{neighbour, own};
 use super::{Lot, prefix};
 use crate::scenario::{GroupMember, Hop, Link, Nexthop, Route, Scenario};
@@ -11,8 +12,6 @@ use std::net::{IpAddr, Ipv6Addr};
 /// Prefix lengths at which something changes.
 const LENGTHS: [usize; 24] =
     [0, 1, 3, 7, 8, 16, 29, 31, 32, 33, 44, 47, 48, 49, 56, 63, 64, 65, 96, 112, 120, 126, 127, 128];
-/// Tables besides main, which rules may name.
-pub const TABLES: [u32; 2] = [100, 101];
 
 /// Addresses around which prefixes are nested.
 pub struct Pools {
@@ -147,7 +146,7 @@ impl Maker<'_> {
             return;
         }
         for id in 1..=2 + self.lot.below(4) as u32 {
-            if self.nexthop(s, id, false) {
+            if self.nexthop(s, id, 0) {
                 self.objects.push(id);
             }
         }
@@ -157,8 +156,10 @@ impl Maker<'_> {
             let mut group: Vec<GroupMember> = Vec::new();
             let resilient = self.lot.chance(35);
             let lost = s.nexthop.len();
+            // Now and then nobody of the group answers.
+            let fails = if self.lot.chance(15) { 100 } else { 20 };
             for member in id + 1..=id + 1 + self.lot.below(4) as u32 {
-                if self.nexthop(s, member, true) {
+                if self.nexthop(s, member, fails) {
                     let weight = Some(self.lot.one(&[1, 1, 2, 3, 50, 255]));
                     group.push(GroupMember { id: member, weight });
                 }
@@ -177,9 +178,9 @@ impl Maker<'_> {
         }
     }
 
-    /// One with a gateway, which may be one that did not answer.
-    fn nexthop(&mut self, s: &mut Scenario, id: u32, may_fail: bool) -> bool {
-        let failed = (may_fail && self.lot.chance(20)).then(|| self.lot.pick(&self.failed)).flatten();
+    /// One with a gateway: of a hundred, `fails` did not answer.
+    fn nexthop(&mut self, s: &mut Scenario, id: u32, fails: usize) -> bool {
+        let failed = self.lot.chance(fails).then(|| self.lot.pick(&self.failed)).flatten();
         let Some((dev, via)) = failed.or_else(|| self.lot.pick(&self.gateways)) else { return false };
         s.nexthop.push(Nexthop { id, via: Some(via), dev: Some(dev), ..Nexthop::default() });
         true

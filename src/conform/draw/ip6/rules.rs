@@ -1,7 +1,8 @@
 //! Rules, with every matcher and action. Called by `scenario`.
 
+use super::super::rules::{action, add, ports};
 use super::Lot;
-use super::routes::{Pools, TABLES};
+use super::routes::Pools;
 use crate::scenario::{Rule, Scenario, Value};
 
 /// Places between the kernel's own two rules.
@@ -14,10 +15,7 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario, pools: &Pools) {
     }
     for _ in 0..1 + lot.below(5) {
         let rule = rule(lot, s, pools);
-        // The kernel takes none twice.
-        if !s.rule.contains(&rule) {
-            s.rule.push(rule);
-        }
+        add(s, rule);
     }
 }
 
@@ -31,34 +29,9 @@ fn rule(lot: &mut Lot, s: &Scenario, pools: &Pools) -> Rule {
     rule.oif = if lot.chance(5) { lot.pick(&links) } else { None };
     rule.tos = lot.maybe(15, &[4, 8, 0x10, 0x20, 0xb8]);
     rule.ipproto = lot.maybe(20, &[6, 17, 17, 58, 44, 253]).map(Value::Number);
-    rule.sport = ports(lot);
-    rule.dport = ports(lot);
+    rule.sport = ports(lot, 18);
+    rule.dport = ports(lot, 18);
     rule.not = lot.chance(15).then_some(true);
-    match lot.below(100) {
-        0..=54 => rule.table = Some(lot.one(&[TABLES[0], TABLES[0], TABLES[1], 254, 102])),
-        55..=66 => {
-            let targets = [rule.pref + 1, 100, 5000, 32_766, 32_767];
-            let ahead: Vec<u32> = targets.into_iter().filter(|t| *t > rule.pref).collect();
-            rule.goto = lot.pick(&ahead);
-        }
-        67..=80 => {
-            rule.table = Some(lot.one(&[TABLES[0], 254, 255]));
-            rule.suppress_prefixlen = Some(lot.one(&[0, 0, 16, 32, 48, 64]));
-        }
-        other => {
-            let action = match other % 7 {
-                0 | 1 => "blackhole",
-                2 | 3 => "unreachable",
-                4 | 5 => "prohibit",
-                _ => "nop",
-            };
-            rule.action = Some(action.to_owned());
-        }
-    }
+    action(lot, &mut rule, &[0, 0, 16, 32, 48, 64]);
     rule
-}
-
-fn ports(lot: &mut Lot) -> Option<Value> {
-    let text = lot.maybe(18, &["53", "80", "1024-2047", "1-65534", "65534"])?;
-    Some(text.parse().map_or_else(|_| Value::Text(text.to_owned()), Value::Number))
 }

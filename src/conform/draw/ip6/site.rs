@@ -1,6 +1,7 @@
 //! What frames have to know of a router: its links, its addresses, its neighbours, what its routes and rules look at.
 //! Works for any scenario, drawn or given. Called by `frames`.
 
+use crate::conform::harm;
 use crate::scenario::{Scenario, Value, default_mac};
 use crate::wire::eth::parse_mac;
 use crate::wire::ip6;
@@ -17,6 +18,8 @@ pub struct Way {
     pub own: Vec<Ipv6Addr>,
     /// Whom it knows there.
     pub near: Vec<Ipv6Addr>,
+    /// Those of them that it answers for there.
+    pub proxied: Vec<Ipv6Addr>,
 }
 
 /// The router as a sender sees it.
@@ -27,10 +30,15 @@ pub struct Site {
     pub targets: Vec<Ipv6Net>,
     /// Prefixes that lead back to a sender.
     pub origins: Vec<Ipv6Net>,
+    /// Prefixes that it takes to be on a link.
+    pub on_link: Vec<Ipv6Net>,
     /// Its addresses on links that frames cannot enter by.
     pub idle: Vec<Ipv6Addr>,
     /// Prefixes that are the router's own as a whole.
     pub local: Vec<Ipv6Net>,
+    /// Whether it follows segment routing headers, and RPL headers, somewhere.
+    pub segments: bool,
+    pub rpl: bool,
     /// Lengths of packets at which something happens.
     pub edges: Vec<usize>,
     pub ports: Vec<u16>,
@@ -57,7 +65,8 @@ impl Site {
         let ours = s.route.iter().filter(|r| matches!(r.kind.as_deref(), Some("local" | "anycast")));
         let local: Vec<Ipv6Net> = ours.filter_map(|r| net(&r.dst)).collect();
         let apart = |o: &Ipv6Net| !small.iter().chain(&local).any(|net| net.contains(o));
-        let origins = destinations(true).into_iter().filter(apart);
+        let origins = destinations(true).into_iter().filter(&apart);
+        let on_link = s.route.iter().filter(|r| r.kind.is_none() && r.via.is_none() && r.dev.is_some());
         let froms = s
             .route
             .iter()
@@ -69,6 +78,9 @@ impl Site {
             idle,
             targets: destinations(false).into_iter().chain(tos.filter_map(net)).collect(),
             origins: origins.chain(froms.filter_map(net)).collect(),
+            on_link: on_link.filter_map(|r| net(&r.dst)).filter(apart).collect(),
+            segments: harm::any(s, ".seg6_enabled"),
+            rpl: harm::any(s, ".rpl_seg_enabled"),
             local: local.clone(),
             ..Site::default()
         };
@@ -99,6 +111,13 @@ impl Site {
     }
 }
 
+fn v6(address: IpAddr) -> Option<Ipv6Addr> {
+    match address {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    }
+}
+
 fn net(text: &str) -> Option<Ipv6Net> {
     match text {
         "default" => Some(Ipv6Net::default()),
@@ -116,9 +135,8 @@ fn way(s: &Scenario, link: &crate::scenario::Link, next: u32) -> Way {
     // The subnet's first address is every router's. RFC 4291 2.6.1
     let own = nets.flat_map(|net| [net.addr(), net.network()]);
     let own = own.chain([ip6::link_local_from_mac(mac), Ipv6Addr::from_bits(0xfe80 << 112)]).collect();
-    let near = s.neighbour.iter().filter(|n| n.dev == link.name).filter_map(|n| match n.to {
-        IpAddr::V6(to) => Some(to),
-        IpAddr::V4(_) => None,
-    });
-    Way { link: link.name.clone(), mac, mtu: link.mtu.unwrap_or(1500) as usize, own, near: near.collect() }
+    let there = || s.neighbour.iter().filter(|n| n.dev == link.name);
+    let near = there().filter_map(|n| v6(n.to)).collect();
+    let proxied = there().filter(|n| n.proxy == Some(true)).filter_map(|n| v6(n.to)).collect();
+    Way { link: link.name.clone(), mac, mtu: link.mtu.unwrap_or(1500) as usize, own, near, proxied }
 }

@@ -17,6 +17,9 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario, slow: bool) {
     ] {
         maybe(lot, s, name, percent, values);
     }
+    for name in ["seg6_enabled", "rpl_seg_enabled"] {
+        maybe(lot, s, &format!("conf.all.{name}"), 12, &[1]);
+    }
     for link in s.link.clone() {
         device(lot, s, &link.name, link.mtu.unwrap_or(1500), slow);
     }
@@ -89,5 +92,11 @@ fn device(lot: &mut Lot, s: &mut Scenario, dev: &str, mtu: u32, slow: bool) {
         ("disable_policy", 5, &[1]),
     ] {
         maybe(lot, s, &format!("conf.{dev}.{name}"), percent, values);
+    }
+    for name in ["seg6_enabled", "rpl_seg_enabled"] {
+        if s.sysctl.contains_key(&format!("net.ipv6.conf.all.{name}")) {
+            maybe(lot, s, &format!("conf.{dev}.{name}"), 80, &[1]);
+            maybe(lot, s, &format!("conf.{dev}.seg6_require_hmac"), 10, &[-1, 1]);
+        }
     }
 }

@@ -43,10 +43,14 @@ pub struct Notes {
     pub decision: Option<Decided>,
     /// The packet itself goes out, rewritten.
     pub forwarded: bool,
+    /// Of the checks made last those of one family were IPv4's.
+    ipv4: bool,
 }
 
 impl Observer for Notes {
     fn check(&mut self, reason: DropReason, ok: bool) {
+        let name = reason.info().name;
+        self.ipv4 = name.starts_with("V4") || self.ipv4 && !name.starts_with("V6");
         self.list.push(Note::Check { reason, ok });
     }
 
@@ -55,7 +59,7 @@ impl Observer for Notes {
     }
 
     fn rule(&mut self, name: &'static str) {
-        self.list.push(Note::Rule(page::rule(name)));
+        self.list.push(Note::Rule(page::rule(name, self.ipv4)));
     }
 
     fn wants_rules(&self) -> bool {

@@ -5,18 +5,21 @@ use crate::forward::observe::Rule;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// The page; its format is told at its head.
-const IPV6: &str = include_str!("../../../docs/ipv6.md");
+type Rules = BTreeMap<&'static str, Rule>;
 
-static RULES: LazyLock<BTreeMap<&'static str, Rule>> = LazyLock::new(|| rules(IPV6));
+/// The pages; their format is told at their heads.
+static IPV4: LazyLock<Rules> = LazyLock::new(|| rules(include_str!("../../../docs/ipv4.md")));
+static IPV6: LazyLock<Rules> = LazyLock::new(|| rules(include_str!("../../../docs/ipv6.md")));
 
-/// The rule of this name. One that no page lists stands on nobody's word.
-pub fn rule(name: &'static str) -> Rule {
-    RULES.get(name).copied().unwrap_or(Rule::new(name, "", ""))
+/// The rule of this name for a family; some are the same for both and stand on one page. One that no page lists stands on
+/// nobody's word.
+pub fn rule(name: &'static str, ipv4: bool) -> Rule {
+    let pages = if ipv4 { [&IPV4, &IPV6] } else { [&IPV6, &IPV4] };
+    pages.iter().find_map(|page| page.get(name)).copied().unwrap_or(Rule::new(name, "", ""))
 }
 
 /// The rules of a page by their names; of several lines with a name the first one counts.
-fn rules(page: &'static str) -> BTreeMap<&'static str, Rule> {
+fn rules(page: &'static str) -> Rules {
     let mut rules = BTreeMap::new();
     for line in page.lines().filter_map(|line| line.strip_prefix("| ")) {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
@@ -44,9 +47,11 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_there() {
-        let found = rule("source choice: interface");
+    fn the_pages_are_there() {
+        let found = rule("source choice: interface", false);
         assert_eq!((found.rfc, found.function), ("6724 5 rule 5", "ipv6_get_saddr_eval"));
-        assert_eq!(rule("nothing of the kind"), Rule::new("nothing of the kind", "", ""));
+        let functions = [true, false].map(|ipv4| rule("route lookup", ipv4).function);
+        assert_eq!(functions, ["ip_rcv_finish_core", "ip6_route_input"]);
+        assert_eq!(rule("nothing of the kind", true), Rule::new("nothing of the kind", "", ""));
     }
 }

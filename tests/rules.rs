@@ -16,6 +16,8 @@ struct Family {
     drops: &'static str,
     /// Files, and folders with all below, that speak of this family.
     source: &'static [&'static str],
+    /// Its list in `tests/faults/` has a fault for each rule; see `every_rule_has_a_fault`.
+    faults_are_whole: bool,
 }
 
 const FAMILIES: [Family; 2] = [IP4, IP6];
@@ -30,10 +32,15 @@ const IP6: Family = Family {
         "src/host/ndisc.rs",
         "src/host/segments.rs",
     ],
+    faults_are_whole: true,
 };
 
-const IP4: Family =
-    Family { page: "ipv4", drops: "V4", source: &["src/forward/ip4/", "src/host/arp.rs", "src/host/ip4.rs"] };
+const IP4: Family = Family {
+    page: "ipv4",
+    drops: "V4",
+    source: &["src/forward/ip4/", "src/host/arp.rs", "src/host/ip4.rs"],
+    faults_are_whole: false,
+};
 
 /// Source of both families: each of its names stands on one page at least.
 const SHARED: &[&str] = &["src/forward/l3/", "src/forward/held.rs", "src/host/send.rs"];
@@ -210,15 +217,35 @@ fn page_and_source_name_the_same_authorities() {
     }
 }
 
+/// The rules that a family's seeded faults break.
+fn broken(family: &Family) -> BTreeSet<String> {
+    let list = text(&format!("tests/faults/{}.toml", family.page.replace("ipv", "ip"))).unwrap();
+    let named = list.split("rule = \"").skip(1).filter_map(|rest| rest.split('"').next());
+    named.map(str::to_owned).collect()
+}
+
+/// Rules that are counted by a name, and often, and that no fault breaks.
+fn unbroken(rows: &[Row], broken: &BTreeSet<String>) -> Vec<String> {
+    let often = rows.iter().filter(|row| row.kept && !row.names.is_empty() && !row.rare);
+    often.map(|row| row.id.clone()).filter(|id| !broken.contains(id)).collect()
+}
+
 /// The faults that are seeded to try `conform` name rules, too.
 #[test]
 fn seeded_faults_break_rules_of_the_page() {
     for family in &FAMILIES {
         let ids: BTreeSet<String> = page::read(family.page).into_iter().map(|row| row.id).collect();
-        let list = text(&format!("tests/faults/{}.toml", family.page.replace("ipv", "ip"))).unwrap();
-        let named = list.split("rule = \"").skip(1).filter_map(|rest| rest.split('"').next());
-        let strange: BTreeSet<&str> = named.filter(|id| !ids.contains(*id)).collect();
+        let strange: Vec<String> = broken(family).into_iter().filter(|id| !ids.contains(id)).collect();
         assert!(strange.is_empty(), "docs/{}.md has no {strange:?}", family.page);
+    }
+}
+
+/// A family joins by `faults_are_whole: true`; this test then names the rules that its list in `tests/faults/` lacks.
+#[test]
+fn every_rule_has_a_fault() {
+    for family in FAMILIES.iter().filter(|family| family.faults_are_whole) {
+        let missing = unbroken(&page::read(family.page), &broken(family));
+        assert!(missing.is_empty(), "no fault in tests/faults/ breaks docs/{}.md {missing:?}", family.page);
     }
 }
 
@@ -243,6 +270,10 @@ fn what_is_wrong_is_noticed() {
     assert!(unlisted(&IP6, &twice).contains(&"V6Version".to_owned()));
     let wrong = page::rows(&format!("| A1 | A. | 1 | f | `V6Short` | {good} |\n"));
     assert_eq!(disagreements(&IP6, &wrong).len(), 1);
+    let three = "| A1 | A. | | f | `V6Short` | x |\n| A2 | A. | | f | not named | x |\n| A3 | A. | | f | `V6Short` rare: x | x |";
+    let none = BTreeSet::new();
+    assert_eq!(unbroken(&page::rows(three), &none), ["A1"]);
+    assert!(unbroken(&page::rows(three), &BTreeSet::from(["A1".to_owned()])).is_empty());
 }
 
 #[test]

@@ -77,6 +77,10 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario, pools: &Pools) {
             maker.route(s, prefix(*bits, 32), 0);
         }
     }
+    // At the end of the search it matters that a default route is for all sources, and others for some.
+    for _ in 0..maker.lot.one(&[0, 0, 0, 0, 0, 0, 4, 8]) {
+        maker.route(s, prefix(0, 0), 0);
+    }
     for _ in 0..6 + maker.lot.below(20) {
         let dst = maker.destination(s);
         let kind = maker.lot.below(104);
@@ -142,7 +146,7 @@ impl Maker<'_> {
 
     /// Objects, each for one route alone: the kernel keeps one route in each, the first that was used, with its metrics.
     fn nexthops(&mut self, s: &mut Scenario) {
-        if self.lot.chance(40) {
+        if self.lot.chance(25) {
             return;
         }
         for id in 1..=2 + self.lot.below(4) as u32 {
@@ -157,7 +161,7 @@ impl Maker<'_> {
             let resilient = self.lot.chance(35);
             let lost = s.nexthop.len();
             // Now and then nobody of the group answers.
-            let fails = if self.lot.chance(15) { 100 } else { 20 };
+            let fails = if self.lot.chance(15) { 100 } else { 30 };
             for member in id + 1..=id + 1 + self.lot.below(4) as u32 {
                 if self.nexthop(s, member, fails) {
                     let weight = Some(self.lot.one(&[1, 1, 2, 3, 50, 255]));

@@ -104,7 +104,8 @@ impl KernelBox {
         seen.extend(self.take(time)?);
         let counters = self.counters()?.since(&before);
         let mut outcome = Outcome { frames: seen, counters };
-        let masked = unprompted::remove(&mut outcome, &self.links);
+        let mut masked = unprompted::remove(&mut outcome, &self.links);
+        outcome.counters.take_uncounted(&mut masked);
         Ok((outcome, masked))
     }
 

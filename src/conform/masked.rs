@@ -4,6 +4,11 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
+/// Counters that warren does not have.
+pub const REASSEMBLY: &str = "counters of reassembly";
+pub const SOCKETS: &str = "counters of sockets";
+pub const UNNAMED: &str = "counters of unnamed ICMP types";
+
 /// What one mask hides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Hidden {

@@ -132,6 +132,7 @@ fn report(args: &Args, found: &Found, seconds: f64) -> anyhow::Result<()> {
             "bytes": found.bytes,
             "masked_bytes": found.masked.0.iter().map(|(name, hidden)| (*name, hidden.bytes)).collect::<BTreeMap<_, _>>(),
             "rules_hit": found.rules,
+            "differed_once": found.once.iter().map(|(number, d)| json!({"box": number, "text": d.to_string()})).collect::<Vec<_>>(),
             "seed": seed,
             "boxes": found.boxes,
             "refused": found.refused,
@@ -155,6 +156,9 @@ fn report(args: &Args, found: &Found, seconds: f64) -> anyhow::Result<()> {
         let why = MASKS.iter().find(|(mask, _)| mask == name).map_or("", |(_, why)| why);
         let share = 100.0 * *bytes as f64 / found.bytes.max(1) as f64;
         writeln!(text, "masked: {share:.3} % of all bytes, in {frames} frames: {name} {why}")?;
+    }
+    for (number, differences) in &found.once {
+        write!(text, "box {number} differed once, and agreed when it was played again:\n{differences}")?;
     }
     for (rule, count) in &found.rules {
         writeln!(text, "{count:>8} {rule}")?;

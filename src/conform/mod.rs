@@ -23,10 +23,10 @@ mod unprompted;
 pub mod userspace;
 
 pub use case::{Case, Frame, Outcome, read_frames, write_frames};
-pub use compare::{Differences, MASKS, compare};
+pub use compare::{Differences, compare};
 pub use draw::{Boxes, Several, flows};
 pub use kernel::KernelBox;
-pub use masked::{Hidden, Masked};
+pub use masked::{Hidden, MASKS, Masked};
 pub use mib::Counters;
 
 use crate::control::netlink;

@@ -4,6 +4,7 @@
 
 use super::compare::{self, compare};
 use super::draw::{self, Boxes, Drawn};
+use super::masked::{ONCE, ORDER};
 use super::mib::Values;
 use super::shrink::shrink;
 use super::{ConformError, Differences, Frame, KernelBox, Masked, Outcome, Result, harm, userspace};
@@ -12,14 +13,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The mask for packets that waited: the kernel's timers end in no fixed order.
-const ORDER: &str = "order of answers after a wait";
-
 /// A kernel that refuses so many boxes is not one that they were drawn for.
 const REFUSED_MAX: usize = 1000;
 
-/// The mask for boxes that differed once, and not when they were played again.
-const ONCE: &str = "box where a second kernel run agreed";
 /// Boxes without frames in a row, at which a run ends.
 const EMPTY_MAX: usize = 20;
 
@@ -65,6 +61,8 @@ pub struct Found {
     pub rules: Values,
     /// Boxes that differ.
     pub differing: Vec<Differing>,
+    /// Boxes that differed in the first run alone, with what did.
+    pub once: Vec<(u64, Differences)>,
 }
 
 /// A box that differs, shrunk.
@@ -129,7 +127,8 @@ impl Plan<'_> {
             }
             // What a kernel does once and not again is its own affair: a timer of its own fell into the run.
             if self.both(&drawn.scenario, &drawn.frames, drawn.slow)?.differences.is_empty() {
-                found.masked.add(ONCE, drawn.frames.len(), 0);
+                found.masked.add(ONCE, drawn.frames.len(), played.differences.bytes());
+                found.once.push((drawn.number, played.differences));
             } else {
                 let least = self.least(&drawn, &played)?;
                 found.differing.push(least);

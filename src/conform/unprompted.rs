@@ -5,6 +5,7 @@
 //! Invariant: nothing that the router forwards looks like this (each kind has a hop limit that forwarding would have
 //! changed). Called by `kernel` and `warren`.
 
+use super::masked::{ARP, REPORT, ROUTER_SOLICITATION, SOLICITATION};
 use super::mib::Counters;
 use super::{Frame, Masked, Outcome};
 use crate::scenario::Link;
@@ -19,7 +20,7 @@ use zerocopy::FromBytes;
 fn kind(frame: &[u8]) -> Option<&'static str> {
     let (eth, packet) = EthHdr::ref_from_prefix(frame).ok()?;
     match eth.ethertype.get() {
-        ETHERTYPE_ARP => Some("ARP"),
+        ETHERTYPE_ARP => Some(ARP),
         ETHERTYPE_IPV6 => neighbour_discovery(packet),
         _ => None,
     }
@@ -28,10 +29,10 @@ fn kind(frame: &[u8]) -> Option<&'static str> {
 fn neighbour_discovery(packet: &[u8]) -> Option<&'static str> {
     let (hdr, _) = Ip6Hdr::ref_from_prefix(packet).ok()?;
     match (message(packet, hdr)?, hdr.hop_limit) {
-        (v6::NEIGHBOUR_SOLICIT, 255) => Some("neighbour solicitation"),
-        (v6::ROUTER_SOLICIT, 255) => Some("router solicitation"),
+        (v6::NEIGHBOUR_SOLICIT, 255) => Some(SOLICITATION),
+        (v6::ROUTER_SOLICIT, 255) => Some(ROUTER_SOLICITATION),
         // RFC 3810 5: queries, reports of both versions, and MLDv1's done.
-        (130..=132 | 143, 1) => Some("multicast listener report"),
+        (130..=132 | 143, 1) => Some(REPORT),
         _ => None,
     }
 }
@@ -50,7 +51,7 @@ pub fn remove(outcome: &mut Outcome, links: &[Link]) -> Masked {
     for link in links.iter().filter(|link| link.carrier == Some(false)) {
         let unseen = unseen(counters, &link.name);
         if unseen > 0 {
-            masked.add("neighbour solicitation", unseen as usize, 0);
+            masked.add(SOLICITATION, unseen as usize, 0);
         }
     }
     frames.retain(|frame| {

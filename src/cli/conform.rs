@@ -126,6 +126,7 @@ fn report(args: &Args, found: &Found, seconds: f64) -> anyhow::Result<()> {
             differing.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
         return super::print_json(&json!({
             "frames": found.frames,
+            "not_played": {"waits for a next hop": found.waiting},
             "compared": found.compared,
             "differences": differences,
             "masked": found.masked.0.iter().map(|(name, hidden)| (*name, hidden.frames)).collect::<BTreeMap<_, _>>(),
@@ -151,6 +152,13 @@ fn report(args: &Args, found: &Found, seconds: f64) -> anyhow::Result<()> {
     );
     for why in &found.refused {
         writeln!(text, "refused by the kernel: {why}")?;
+    }
+    if found.waiting > 0 {
+        let n = found.waiting;
+        writeln!(
+            text,
+            "not played: {n} frames drawn for which warren would wait for a next hop: slow boxes have such"
+        )?;
     }
     for (name, Hidden { frames, bytes }) in &found.masked.0 {
         let why = MASKS.iter().find(|(mask, _)| mask == name).map_or("", |(_, why)| why);

@@ -51,6 +51,8 @@ pub struct Found {
     pub refused: Vec<String>,
     /// Frames that went in.
     pub frames: usize,
+    /// Frames that were drawn and not played: packets would wait, by warren's own verdict.
+    pub waiting: usize,
     /// Frames that came out, on the side that sent more.
     pub compared: usize,
     /// Bytes of those.
@@ -103,7 +105,7 @@ impl Plan<'_> {
         let mut found = Found::default();
         let (mut number, mut empty) = (self.first, 0);
         while found.frames < self.frames && found.differing.len() < boxes_max && !self.stopped() {
-            let drawn = self.draw(number, self.frames - found.frames)?;
+            let (drawn, waiting) = self.draw(number, self.frames - found.frames);
             number += 1;
             let played = match self.both(&drawn.scenario, &drawn.frames, drawn.slow) {
                 Ok(played) => played,
@@ -116,6 +118,7 @@ impl Plan<'_> {
                 Err(other) => return Err(other),
             };
             found.add(&drawn, &played);
+            found.waiting += waiting;
             progress(found.frames);
             // A router that nothing can be sent through, as one without links, ends the run.
             empty = if drawn.frames.is_empty() { empty + 1 } else { 0 };
@@ -145,19 +148,22 @@ impl Plan<'_> {
         self.scenario.as_ref().map_or(Path::new("the drawn router"), |(path, _)| path)
     }
 
-    fn draw(&self, number: u64, limit: usize) -> Result<Drawn> {
+    /// A box, and how many frames of it are left out.
+    fn draw(&self, number: u64, limit: usize) -> (Drawn, usize) {
         let given = self.scenario.as_ref().map(|(_, scenario)| scenario);
         let limit = if self.given.is_some() { 0 } else { limit };
-        let mut drawn = draw::draw(self.seed, number, limit, self.boxes, given)?;
+        let mut drawn = draw::draw(self.seed, number, limit, self.boxes, given);
         if let Some(frames) = &self.given {
             (drawn.frames, drawn.slow) = (frames.clone(), false);
-        } else {
-            // Packets that wait take long; they have boxes of their own. A message of the router that waits in vain
-            // has the kernel complain to itself, which nobody else sees.
-            let all = std::mem::take(&mut drawn.frames);
-            drawn.frames = userspace::at_once(&drawn.scenario, self.path(), &all, drawn.slow).unwrap_or(all);
+            return (drawn, 0);
         }
-        Ok(drawn)
+        // Packets that wait take long; they have boxes of their own. A message of the router that waits in vain
+        // has the kernel complain to itself, which nobody else sees.
+        let all = std::mem::take(&mut drawn.frames);
+        let count = all.len();
+        drawn.frames = userspace::at_once(&drawn.scenario, self.path(), &all, drawn.slow).unwrap_or(all);
+        let waiting = count - drawn.frames.len();
+        (drawn, waiting)
     }
 
     /// Plays frames on both sides.

@@ -2,9 +2,9 @@
 
 use crate::cli::Usage;
 use crate::conform::run::{Found, Plan};
-use crate::conform::{self, Boxes, Hidden, MASKS, read_frames};
+use crate::conform::{self, Boxes, Hidden, MASKS, NAMES, read_frames};
 use crate::scenario::Scenario;
-use crate::sys::userns;
+use crate::sys::{netns, userns};
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -78,6 +78,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
         userns::enter()?; // before there are threads
     }
+    netns::sweep(NAMES); // what a run left behind that was killed
     // The first signal ends the run between two boxes; the namespaces go away with the one at hand.
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {

@@ -69,6 +69,9 @@ pub enum ConformError {
     Busy(u64, String),
 }
 
+/// What the names of a run's namespaces begin with.
+pub const NAMES: &str = "warren-conform-";
+
 type Result<T> = std::result::Result<T, ConformError>;
 
 /// Lifts the limit on all ICMP messages together, unless the scenario sets it: the kernel draws by lot how much of it

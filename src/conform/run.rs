@@ -7,7 +7,7 @@ use super::draw::{self, Boxes, Drawn};
 use super::masked::{ONCE, ORDER};
 use super::mib::Values;
 use super::shrink::shrink;
-use super::{ConformError, Differences, Frame, KernelBox, Masked, Outcome, Result, harm, userspace};
+use super::{ConformError, Differences, Frame, KernelBox, Masked, NAMES, Outcome, Result, harm, userspace};
 use crate::scenario::Scenario;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -239,7 +239,7 @@ impl Plan<'_> {
 /// Plays frames in a kernel, unless they would harm it.
 fn kernel(scenario: &Scenario, frames: &[Frame]) -> Result<(Outcome, Masked)> {
     harm::refuse(scenario, frames)?;
-    KernelBox::build(&format!("warren-conform-{}", std::process::id()), scenario)?.play(frames)
+    KernelBox::build(&format!("{NAMES}{}", std::process::id()), scenario)?.play(frames)
 }
 
 /// The frames that went in when the first difference came out.

@@ -1,8 +1,8 @@
 //! `warren conform`: the same frames through this machine's kernel and through warren, everything compared.
 
 use crate::cli::Usage;
-use crate::conform::run::{Found, Plan};
-use crate::conform::{self, Boxes, Hidden, MASKS, NAMES, read_frames};
+use crate::conform::run::{Differing, Found, Plan};
+use crate::conform::{Boxes, Case, ConformError, Hidden, MASKS, NAMES, read_frames};
 use crate::scenario::Scenario;
 use crate::sys::{netns, userns};
 use anyhow::{Context, ensure};
@@ -32,7 +32,7 @@ Without root it runs in a user namespace, where the machine allows those.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Frames to play: a capture whose interfaces bear the links' names
+    /// Frames to play, at the times that the capture says: one of an hour takes an hour
     #[arg(long, value_name = "FILE", requires = "scenario", conflicts_with_all = ["generate", "seed", "family", "box"])]
     pcap: Option<PathBuf>,
     /// How many frames to draw by lot
@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         userns::enter()?; // before there are threads
     }
     netns::sweep(NAMES); // what a run left behind that was killed
-    // The first signal ends the run between two boxes; the namespaces go away with the one at hand.
+    // The first signal ends the run; the namespaces go away with the box at hand.
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
@@ -91,6 +91,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         boxes: boxes(args.family.as_deref()),
         scenario,
         given,
+        keep_going: args.keep_going,
         as_drawn: args.as_drawn,
         itself: args.itself,
         stop: &stop,
@@ -103,14 +104,22 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(folder) = &args.save {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let bar = progress(plan.frames);
-    let (start, boxes_max) = (Instant::now(), if args.keep_going { usize::MAX } else { 1 });
-    let found = plan.play(boxes_max, |done| bar.set_position(done as u64))?;
+    let (bar, start) = (progress(plan.frames), Instant::now());
+    let (mut found, mut saved) = (Found::default(), 0);
+    let ended = plan.play(&mut found, |found| {
+        bar.set_position(found.frames as u64);
+        if let Some(folder) = &args.save {
+            found.differing.iter().skip(saved).try_for_each(|one| save(one, args.seed, folder))?;
+        }
+        saved = found.differing.len();
+        Ok(())
+    });
     bar.finish_and_clear();
-    if let Some(folder) = &args.save {
-        save(&found, args.seed, folder)?;
+    // What was found counts, whatever ended the run.
+    if ended.is_ok() || found.boxes > 0 {
+        report(args, &found, start.elapsed().as_secs_f64())?;
     }
-    report(args, &found, start.elapsed().as_secs_f64())?;
+    ended?;
     let (differ, boxes) = (found.differing.len(), found.boxes);
     ensure!(differ == 0, "{differ} of {boxes} boxes differ");
     let why =
@@ -178,18 +187,10 @@ fn report(args: &Args, found: &Found, seconds: f64) -> anyhow::Result<()> {
     super::print(&text)
 }
 
-/// Writes what differs as cases: a scenario and the frames that go in.
-fn save(found: &Found, seed: u64, folder: &Path) -> anyhow::Result<()> {
-    for one in &found.differing {
-        let folder = folder.join(format!("seed-{seed}-box-{}", one.number));
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let path = folder.join("scenario.toml");
-        std::fs::write(&path, toml::to_string(&one.scenario)?)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        let links = one.scenario.link.iter().map(|l| l.name.as_str());
-        conform::write_frames(&folder.join("in.pcapng"), links, &one.frames, None)?;
-    }
-    Ok(())
+/// Writes a box that differs as a case: a scenario and the frames that go in.
+fn save(one: &Differing, seed: u64, folder: &Path) -> Result<(), ConformError> {
+    let folder = folder.join(format!("seed-{seed}-box-{}", one.number));
+    Case { folder, scenario: one.scenario.clone(), frames: one.frames.clone() }.write()
 }
 
 fn boxes(family: Option<&str>) -> Boxes {

@@ -64,6 +64,9 @@ pub enum ConformError {
     /// More came out than there was room for.
     #[error("{0} frames from {1} found no room in the socket: raise net.core.rmem_max, or run as root")]
     Lost(u32, String),
+    /// Somebody asked for it.
+    #[error("a signal came")]
+    Stopped,
     /// The router never fell silent.
     #[error("the kernel's router was still busy after {0} seconds: {1}")]
     Busy(u64, String),

@@ -34,6 +34,8 @@ pub struct Plan<'p> {
     pub scenario: Option<(PathBuf, Scenario)>,
     /// Frames that are given; nothing is drawn then.
     pub given: Option<Vec<Frame>>,
+    /// Whether a run goes on after a box that differs.
+    pub keep_going: bool,
     /// A box that differs is not shrunk.
     pub as_drawn: bool,
     /// The kernel stands in for warren, too.
@@ -96,15 +98,14 @@ struct Played {
 type Both = (Outcome, Option<Outcome>, Values);
 
 impl Plan<'_> {
-    /// Plays until as many frames as wanted went in, `boxes_max` boxes differ, or the run is stopped. `progress` is told
-    /// after each box how many frames went in.
+    /// Plays until as many frames as wanted went in, a box differs (unless it is to keep going), or the run is stopped.
+    /// What is found stands in `found` at once, also if the run then fails; `after` is called after each box.
     ///
     /// # Errors
-    /// What keeps the kernel's side from being built at all.
-    pub fn play(&self, boxes_max: usize, mut progress: impl FnMut(usize)) -> Result<Found> {
-        let mut found = Found::default();
+    /// What keeps the kernel's side from being built or played, and those of `after`.
+    pub fn play(&self, found: &mut Found, mut after: impl FnMut(&Found) -> Result<()>) -> Result<()> {
         let (mut number, mut empty) = (self.first, 0);
-        while found.frames < self.frames && found.differing.len() < boxes_max && !self.stopped() {
+        while found.frames < self.frames && !self.stopped() {
             let (drawn, waiting) = self.draw(number, self.frames - found.frames);
             number += 1;
             let played = match self.both(&drawn.scenario, &drawn.frames, drawn.slow) {
@@ -115,29 +116,34 @@ impl Plan<'_> {
                     found.refused.push(format!("box {}: {why}", drawn.number));
                     continue;
                 }
+                Err(ConformError::Stopped) => break,
                 Err(other) => return Err(other),
             };
             found.add(&drawn, &played);
             found.waiting += waiting;
-            progress(found.frames);
+            if !played.differences.is_empty() {
+                self.look_again(&drawn, played, found);
+            }
+            after(found)?;
             // A router that nothing can be sent through, as one without links, ends the run.
             empty = if drawn.frames.is_empty() { empty + 1 } else { 0 };
-            if empty == EMPTY_MAX {
+            if empty == EMPTY_MAX || (!found.differing.is_empty() && !self.keep_going) {
                 break;
             }
-            if played.differences.is_empty() {
-                continue;
-            }
-            // What a kernel does once and not again is its own affair: a timer of its own fell into the run.
-            if self.both(&drawn.scenario, &drawn.frames, drawn.slow)?.differences.is_empty() {
-                found.masked.add(ONCE, drawn.frames.len(), played.differences.bytes());
-                found.once.push((drawn.number, played.differences));
-            } else {
-                let least = self.least(&drawn, &played)?;
-                found.differing.push(least);
-            }
         }
-        Ok(found)
+        Ok(())
+    }
+
+    /// What a kernel does once and not again is its own affair: a timer of its own fell into the run. All else is found,
+    /// and shrunk.
+    fn look_again(&self, drawn: &Drawn, played: Played, found: &mut Found) {
+        let again = self.both(&drawn.scenario, &drawn.frames, drawn.slow);
+        if again.is_ok_and(|again| again.differences.is_empty()) {
+            found.masked.add(ONCE, drawn.frames.len(), played.differences.bytes());
+            found.once.push((drawn.number, played.differences));
+        } else {
+            found.differing.push(self.least(drawn, &played));
+        }
     }
 
     fn stopped(&self) -> bool {
@@ -169,7 +175,7 @@ impl Plan<'_> {
     /// Plays frames on both sides.
     fn both(&self, scenario: &Scenario, frames: &[Frame], slow: bool) -> Result<Played> {
         let mut played = Played::default();
-        (played.expected, played.masked) = kernel(scenario, frames)?;
+        (played.expected, played.masked) = self.kernel(scenario, frames)?;
         let other =
             if self.itself { self.kernel_again(scenario, frames) } else { self.warren(scenario, frames) };
         let mut full = match other {
@@ -199,8 +205,14 @@ impl Plan<'_> {
         Ok(played)
     }
 
+    /// Plays frames in a kernel, unless they would harm it.
+    fn kernel(&self, scenario: &Scenario, frames: &[Frame]) -> Result<(Outcome, Masked)> {
+        harm::refuse(scenario, frames)?;
+        KernelBox::build(&format!("{NAMES}{}", std::process::id()), scenario)?.play_until(frames, self.stop)
+    }
+
     fn kernel_again(&self, scenario: &Scenario, frames: &[Frame]) -> Result<Both> {
-        Ok((kernel(scenario, frames)?.0, None, Values::new()))
+        Ok((self.kernel(scenario, frames)?.0, None, Values::new()))
     }
 
     /// warren as it runs, and the full path alone where that does anything else.
@@ -212,7 +224,7 @@ impl Plan<'_> {
     }
 
     /// The least frames and the least router of a box that differ.
-    fn least(&self, drawn: &Drawn, played: &Played) -> Result<Differing> {
+    fn least(&self, drawn: &Drawn, played: &Played) -> Differing {
         let mut differs = |scenario: &Scenario, frames: &[Frame]| {
             // Where packets are made to wait, it is another question.
             let kept = || userspace::at_once(scenario, self.path(), frames, drawn.slow);
@@ -228,18 +240,13 @@ impl Plan<'_> {
         } else {
             shrink(&drawn.scenario, &drawn.frames, &suspects, &mut differs)
         };
-        let again = self.both(&scenario, &frames, drawn.slow)?.differences;
+        let again = self.both(&scenario, &frames, drawn.slow).map(|played| played.differences);
         // A difference that does not come again is shown as it was.
-        let differences = if again.is_empty() { played.differences.clone() } else { again };
+        let differences = again.ok().filter(|again| !again.is_empty());
+        let differences = differences.unwrap_or_else(|| played.differences.clone());
         let notes = userspace::notes(&scenario, self.path(), &frames).unwrap_or_default();
-        Ok(Differing { number: drawn.number, differences, notes, scenario, frames })
+        Differing { number: drawn.number, differences, notes, scenario, frames }
     }
-}
-
-/// Plays frames in a kernel, unless they would harm it.
-fn kernel(scenario: &Scenario, frames: &[Frame]) -> Result<(Outcome, Masked)> {
-    harm::refuse(scenario, frames)?;
-    KernelBox::build(&format!("{NAMES}{}", std::process::id()), scenario)?.play(frames)
 }
 
 /// The frames that went in when the first difference came out.

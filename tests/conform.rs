@@ -100,6 +100,7 @@ fn every_flow(family: Family) {
                 seed,
                 frames: frames.len(),
                 first: 0,
+                boxes_max: u64::MAX,
                 boxes: Boxes::Turns,
                 scenario: Some((PathBuf::from("flows"), scenario)),
                 given: Some(frames),

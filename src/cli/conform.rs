@@ -21,12 +21,14 @@ Examples:
   warren conform --generate 20000                            both families in turns, drawn with seed 1
   warren conform --family 6 --generate 1000000 --seed 7 --keep-going --save found
                                                              a long run; what differs becomes cases in found/
-  warren conform --family 6 --seed 7 --box 812 --generate 400
-                                                             one box of that run once more
+  warren conform --family 6 --seed 7 --box 812               one box of that run once more
   warren conform --pcap in.pcapng -s router.toml             frames of yours through a router of yours
   warren conform --self                                      is this machine quiet enough to compare on?
 
 Without root it runs in a user namespace, where the machine allows those.";
+
+/// How many frames a run draws.
+const FRAMES: usize = 1000;
 
 /// Put the same frames through this kernel and through warren, and compare every byte and counter
 #[derive(clap::Args)]
@@ -35,18 +37,18 @@ pub struct Args {
     /// Frames to play, at the times that the capture says: one of an hour takes an hour
     #[arg(long, value_name = "FILE", requires = "scenario", conflicts_with_all = ["generate", "seed", "family", "box"])]
     pcap: Option<PathBuf>,
-    /// How many frames to draw by lot
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    generate: usize,
+    /// How many frames to draw by lot [default: 1000; with --box those of one box]
+    #[arg(long, value_name = "N")]
+    generate: Option<usize>,
     /// What routers and frames are drawn with; the same seed draws the same ones
     #[arg(long, value_name = "K", default_value_t = 1)]
     seed: u64,
     /// Routers and frames of one family only, or all of both; else they take turns
     #[arg(long, value_parser = ["4", "6", "both"])]
     family: Option<String>,
-    /// The box to begin with
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    r#box: u64,
+    /// The box to play, of those that follow from the seed; with --generate the one to begin with
+    #[arg(long, value_name = "N")]
+    r#box: Option<u64>,
     /// One router for all frames [default: a new one for each few hundred]
     #[arg(short, long, value_name = "FILE")]
     scenario: Option<PathBuf>,
@@ -69,7 +71,7 @@ pub struct Args {
 
 /// Draws, plays and compares; differences are printed, and a failure.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    ensure!(args.generate > 0, Usage("--generate 0 compares nothing".to_owned()));
+    ensure!(args.generate != Some(0), Usage("--generate 0 compares nothing".to_owned()));
     let scenario = match &args.scenario {
         Some(path) => Some((path.clone(), Scenario::read(path)?)),
         None => None,
@@ -84,10 +86,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
+    let one_box = args.r#box.is_some() && args.generate.is_none();
+    let wanted = args.generate.unwrap_or(if one_box { usize::MAX } else { FRAMES });
     let plan = Plan {
         seed: args.seed,
-        frames: given.as_ref().map_or(args.generate, Vec::len),
-        first: args.r#box,
+        frames: given.as_ref().map_or(wanted, Vec::len),
+        first: args.r#box.unwrap_or(0),
+        boxes_max: if one_box { 1 } else { u64::MAX },
         boxes: boxes(args.family.as_deref()),
         scenario,
         given,
@@ -122,9 +127,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     ended?;
     let (differ, boxes) = (found.differing.len(), found.boxes);
     ensure!(differ == 0, "{differ} of {boxes} boxes differ");
-    let why =
-        if stop.load(Ordering::Relaxed) { "a signal came" } else { "no frame can be sent to such a router" };
-    ensure!(found.frames >= plan.frames, "stopped after {} of {} frames: {why}", found.frames, plan.frames);
+    ensure!(!stop.load(Ordering::Relaxed), "stopped after {}: a signal came", counted(found.frames, "frame"));
+    let done = if one_box { found.frames > 0 } else { found.frames >= plan.frames };
+    let why = found.refused.last().filter(|_| one_box);
+    let why = why.map_or("no frame can be sent to such a router", String::as_str);
+    ensure!(done, "stopped after {}: {why}", counted(found.frames, "frame"));
     Ok(())
 }
 
@@ -153,27 +160,29 @@ fn report(args: &Args, found: &Found, seconds: f64) -> anyhow::Result<()> {
     let who = if args.itself { "the kernel" } else { "warren" };
     let verdict = match found.differing.len() {
         0 => format!("the same bytes and counters from the kernel and from {who}"),
-        n => format!("not the same from the kernel and from {who} in {n} boxes"),
+        n => format!("not the same from the kernel and from {who} in {}", counted(n, "box")),
     };
     let from = seed.map_or_else(String::new, |seed| format!(" drawn with seed {seed}"));
     let mut text = format!(
-        "{} frames{from} through {} boxes in {seconds:.1} s: {} came out, {verdict}\n",
-        found.frames, found.boxes, found.compared
+        "{}{from} through {} in {seconds:.1} s: {} came out, {verdict}\n",
+        counted(found.frames, "frame"),
+        counted(found.boxes as usize, "box"),
+        found.compared
     );
     for why in &found.refused {
         writeln!(text, "refused by the kernel: {why}")?;
     }
     if found.waiting > 0 {
-        let n = found.waiting;
+        let n = counted(found.waiting, "frame");
         writeln!(
             text,
-            "not played: {n} frames drawn for which warren would wait for a next hop: slow boxes have such"
+            "not played: {n} drawn for which warren would wait for a next hop: slow boxes have such"
         )?;
     }
     for (name, Hidden { frames, bytes }) in &found.masked.0 {
         let why = MASKS.iter().find(|(mask, _)| mask == name).map_or("", |(_, why)| why);
         let share = 100.0 * *bytes as f64 / found.bytes.max(1) as f64;
-        writeln!(text, "masked: {share:.3} % of all bytes, in {frames} frames: {name} {why}")?;
+        writeln!(text, "masked: {share:.3} % of all bytes, in {}: {name} {why}", counted(*frames, "frame"))?;
     }
     for (number, differences) in &found.once {
         write!(text, "box {number} differed once, and agreed when it was played again:\n{differences}")?;
@@ -202,8 +211,21 @@ fn boxes(family: Option<&str>) -> Boxes {
     }
 }
 
-/// A bar for long work, drawn on terminals only.
+/// `1 frame`, `2 frames`.
+fn counted(n: usize, what: &str) -> String {
+    let plural = match what {
+        _ if n == 1 => "",
+        "box" => "es",
+        _ => "s",
+    };
+    format!("{n} {what}{plural}")
+}
+
+/// A bar for long work, drawn on terminals only. How many frames one box has is known when it is drawn.
 fn progress(frames: usize) -> ProgressBar {
+    if frames == usize::MAX {
+        return ProgressBar::hidden();
+    }
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} frames, {eta} left");
     ProgressBar::new(frames as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

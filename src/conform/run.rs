@@ -24,10 +24,12 @@ const EMPTY_MAX: usize = 20;
 pub struct Plan<'p> {
     /// What all is drawn with.
     pub seed: u64,
-    /// How many frames.
+    /// How many frames at most.
     pub frames: usize,
     /// The first box.
     pub first: u64,
+    /// How many boxes at most, refused ones among them.
+    pub boxes_max: u64,
     /// What boxes are of.
     pub boxes: Boxes,
     /// One router for all, with its file.
@@ -105,7 +107,7 @@ impl Plan<'_> {
     /// What keeps the kernel's side from being built or played, and those of `after`.
     pub fn play(&self, found: &mut Found, mut after: impl FnMut(&Found) -> Result<()>) -> Result<()> {
         let (mut number, mut empty) = (self.first, 0);
-        while found.frames < self.frames && !self.stopped() {
+        while found.frames < self.frames && number - self.first < self.boxes_max && !self.stopped() {
             let (drawn, waiting) = self.draw(number, self.frames - found.frames);
             number += 1;
             let played = match self.both(&drawn.scenario, &drawn.frames, drawn.slow) {

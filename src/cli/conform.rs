@@ -1,16 +1,20 @@
 //! `warren conform`: the same frames through this machine's kernel and through warren, everything compared.
 
 use crate::cli::Usage;
+use crate::cli::offline::{Input, Router};
 use crate::conform::run::{Differing, Found, Plan};
-use crate::conform::{Boxes, Case, ConformError, Hidden, MASKS, NAMES, read_frames};
+use crate::conform::{Boxes, Case, ConformError, Frame, Hidden, MASKS, NAMES, harm};
 use crate::scenario::Scenario;
+use crate::scenario::player::Arrival;
 use crate::sys::{netns, userns};
-use anyhow::{Context, ensure};
+use crate::wire::eth::EthHdr;
+use anyhow::{Context, anyhow, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,10 +27,13 @@ Examples:
                                                              a long run; what differs becomes cases in found/
   warren conform --family 6 --seed 7 --box 812               one box of that run once more
   warren conform --pcap in.pcapng -s router.toml             frames of yours through a router of yours
+  warren conform --pcap in.pcap -s router.toml --in eth1     classic pcap does not say by which link frames come in
   warren conform --self                                      is this machine quiet enough to compare on?
 
 Without root it runs in a user namespace, where the machine allows those.";
 
+/// Bytes of a frame that a veth link carries: a header, and what fits its largest MTU.
+const LENGTHS: RangeInclusive<usize> = EthHdr::LEN..=EthHdr::LEN + 65_535;
 /// How many frames a run draws.
 const FRAMES: usize = 1000;
 
@@ -37,6 +44,9 @@ pub struct Args {
     /// Frames to play, at the times that the capture says: one of an hour takes an hour
     #[arg(long, value_name = "FILE", requires = "scenario", conflicts_with_all = ["generate", "seed", "family", "box"])]
     pcap: Option<PathBuf>,
+    /// The link by which frames enter that do not say it themselves [default: the first of the scenario]
+    #[arg(long = "in", value_name = "IF", requires = "pcap")]
+    link: Option<String>,
     /// How many frames to draw by lot [default: 1000; with --box those of one box]
     #[arg(long, value_name = "N")]
     generate: Option<usize>,
@@ -72,11 +82,11 @@ pub struct Args {
 /// Draws, plays and compares; differences are printed, and a failure.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.generate != Some(0), Usage("--generate 0 compares nothing".to_owned()));
-    let scenario = match &args.scenario {
-        Some(path) => Some((path.clone(), Scenario::read(path)?)),
-        None => None,
+    let scenario = args.scenario.as_deref().map(scenario).transpose()?;
+    let given = match (&args.pcap, &scenario) {
+        (Some(capture), Some((path, scenario))) => Some(frames(args, capture, path, scenario)?),
+        _ => None,
     };
-    let given = args.pcap.as_deref().map(read_frames).transpose()?;
     if !rustix::process::geteuid().is_root() {
         userns::enter()?; // before there are threads
     }
@@ -133,6 +143,32 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let why = why.map_or("no frame can be sent to such a router", String::as_str);
     ensure!(done, "stopped after {}: {why}", counted(found.frames, "frame"));
     Ok(())
+}
+
+/// A router of the user's. warren has to take it, or there is nothing to compare.
+fn scenario(path: &Path) -> anyhow::Result<(PathBuf, Scenario)> {
+    let scenario = Scenario::read(path)?;
+    Router::load(path, &scenario, 1, 0)?;
+    Ok((path.to_owned(), scenario))
+}
+
+/// Frames of the user's, at the links by which replay has them come in.
+fn frames(args: &Args, capture: &Path, path: &Path, scenario: &Scenario) -> anyhow::Result<Vec<Frame>> {
+    let input = Input { capture: capture.into(), scenario: path.into(), link: args.link.clone() };
+    let (router, arrivals) = input.open(1)?;
+    let state = router.shared.state.load();
+    let frame = |(number, arrival): (usize, Arrival)| {
+        let len = arrival.bytes.len();
+        let link = state.ifaces.get(arrival.link).map_or_else(String::new, |iface| iface.name.clone());
+        let frame = Frame { link, time: arrival.time, bytes: arrival.bytes };
+        let fits = LENGTHS.contains(&len).then_some(());
+        let refused = fits.map_or_else(
+            || Some(format!("no link carries {len} bytes: leave it out")),
+            |()| harm(scenario, &frame),
+        );
+        refused.map_or(Ok(frame), |why| Err(anyhow!("{}: packet {number}: {why}", capture.display())))
+    };
+    arrivals.into_iter().map(frame).collect()
 }
 
 fn report(args: &Args, found: &Found, seconds: f64) -> anyhow::Result<()> {

@@ -22,32 +22,29 @@ const TYPE_SEGMENTS: u8 = 4;
 /// # Errors
 /// The first frame that would do harm to a kernel with this router.
 pub fn refuse(scenario: &Scenario, frames: &[Frame]) -> Result<()> {
+    let found = frames.iter().zip(1..).find_map(|(frame, number)| Some((number, harm(scenario, frame)?)));
+    found.map_or(Ok(()), |(number, why)| Err(ConformError::Meaning(format!("frame {number}: {why}"))))
+}
+
+/// What harm a frame would do to a kernel with this router, and the cure; `None` if it does none.
+pub fn harm(scenario: &Scenario, frame: &Frame) -> Option<String> {
     let (segments, rpl) = (any(scenario, ".seg6_enabled"), any(scenario, ".rpl_seg_enabled"));
-    if !segments && !rpl {
-        return Ok(());
-    }
-    for (number, frame) in frames.iter().enumerate() {
-        let harm = headers(&frame.bytes).find_map(|header| match header {
-            Header { kind: TYPE_SEGMENTS, left: 1.., first: false, .. } if segments => {
-                Some("a segment routing header behind other headers, with seg6_enabled")
-            }
-            Header { kind: TYPE_RPL, left: 2.., .. } if rpl => {
-                Some("an RPL header with several segments left, with rpl_seg_enabled")
-            }
-            // Each address has at least a byte; of more than 127 the length overflows.
-            Header { kind: TYPE_RPL, left: 1, units: 16.., .. } if rpl => {
-                Some("an RPL header of more than 135 bytes, with rpl_seg_enabled")
-            }
-            _ => None,
-        });
-        if let Some(harm) = harm {
-            return Err(ConformError::Meaning(format!(
-                "frame {}: {harm}, makes a Linux kernel write outside the packet: leave it out, or switch the sysctl off",
-                number + 1
-            )));
+    let harm = |header| match header {
+        Header { kind: TYPE_SEGMENTS, left: 1.., first: false, .. } if segments => {
+            Some("a segment routing header behind other headers, with seg6_enabled")
         }
-    }
-    Ok(())
+        Header { kind: TYPE_RPL, left: 2.., .. } if rpl => {
+            Some("an RPL header with several segments left, with rpl_seg_enabled")
+        }
+        // Each address has at least a byte; of more than 127 the length overflows.
+        Header { kind: TYPE_RPL, left: 1, units: 16.., .. } if rpl => {
+            Some("an RPL header of more than 135 bytes, with rpl_seg_enabled")
+        }
+        _ => None,
+    };
+    const CURE: &str =
+        "makes a Linux kernel write outside the packet: leave it out, or switch the sysctl off";
+    headers(&frame.bytes).find_map(harm).map(|harm| format!("{harm}, {CURE}"))
 }
 
 /// Whether a sysctl that ends so is on for any interface.

@@ -25,6 +25,7 @@ pub mod userspace;
 pub use case::{Case, Frame, Outcome, read_frames, write_frames};
 pub use compare::{Differences, compare};
 pub use draw::{Boxes, Several, flows};
+pub use harm::harm;
 pub use kernel::KernelBox;
 pub use masked::{Hidden, MASKS, Masked};
 pub use mib::Counters;

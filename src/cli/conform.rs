@@ -3,17 +3,17 @@
 use crate::cli::Usage;
 use crate::cli::offline::{Input, Router};
 use crate::conform::run::{Differing, Found, Plan};
-use crate::conform::{Boxes, Case, ConformError, Frame, Hidden, MASKS, NAMES, harm};
+use crate::conform::{Boxes, Case, ConformError, Differences, Frame, Hidden, MASKS, NAMES, harm, hex};
 use crate::scenario::Scenario;
 use crate::scenario::player::Arrival;
 use crate::sys::{netns, userns};
 use crate::wire::eth::EthHdr;
 use anyhow::{Context, anyhow, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -135,13 +135,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         report(args, &found, start.elapsed().as_secs_f64())?;
     }
     ended?;
-    let (differ, boxes) = (found.differing.len(), found.boxes);
-    ensure!(differ == 0, "{differ} of {boxes} boxes differ");
-    ensure!(!stop.load(Ordering::Relaxed), "stopped after {}: a signal came", counted(found.frames, "frame"));
+    let (differ, boxes) = (found.differing.len(), counted(found.boxes as usize, "box"));
+    ensure!(differ == 0, "differences in {differ} of {boxes}");
     let done = if one_box { found.frames > 0 } else { found.frames >= plan.frames };
-    let why = found.refused.last().filter(|_| one_box);
-    let why = why.map_or("no frame can be sent to such a router", String::as_str);
-    ensure!(done, "stopped after {}: {why}", counted(found.frames, "frame"));
+    let why = match found.refused.last() {
+        _ if stop.load(Ordering::Relaxed) => "a signal came",
+        Some(why) if one_box => why,
+        _ => "no frame can be sent to such a router",
+    };
+    let of = if one_box { String::new() } else { format!(" of {}", plan.frames) };
+    ensure!(done, "stopped after {}{of} frames: {why}", found.frames);
     Ok(())
 }
 
@@ -161,11 +164,8 @@ fn frames(args: &Args, capture: &Path, path: &Path, scenario: &Scenario) -> anyh
         let len = arrival.bytes.len();
         let link = state.ifaces.get(arrival.link).map_or_else(String::new, |iface| iface.name.clone());
         let frame = Frame { link, time: arrival.time, bytes: arrival.bytes };
-        let fits = LENGTHS.contains(&len).then_some(());
-        let refused = fits.map_or_else(
-            || Some(format!("no link carries {len} bytes: leave it out")),
-            |()| harm(scenario, &frame),
-        );
+        let odd = || Some(format!("no link carries {len} bytes: leave it out"));
+        let refused = if LENGTHS.contains(&len) { harm(scenario, &frame) } else { odd() };
         refused.map_or(Ok(frame), |why| Err(anyhow!("{}: packet {number}: {why}", capture.display())))
     };
     arrivals.into_iter().map(frame).collect()
@@ -174,19 +174,19 @@ fn frames(args: &Args, capture: &Path, path: &Path, scenario: &Scenario) -> anyh
 fn report(args: &Args, found: &Found, seconds: f64) -> anyhow::Result<()> {
     let seed = args.pcap.is_none().then_some(args.seed);
     if args.json {
-        let differing = found.differing.iter().map(ToString::to_string);
-        let differences: Vec<String> =
-            differing.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        let differences = found.differing.iter();
+        let differences = differences.map(|one| object(one.number, seed, &one.differences, one));
+        let once = found.once.iter().map(|(number, d)| object(*number, seed, d, d));
         return super::print_json(&json!({
             "frames": found.frames,
             "not_played": {"waits for a next hop": found.waiting},
             "compared": found.compared,
-            "differences": differences,
+            "differences": differences.collect::<Vec<_>>(),
             "masked": found.masked.0.iter().map(|(name, hidden)| (*name, hidden.frames)).collect::<BTreeMap<_, _>>(),
             "bytes": found.bytes,
             "masked_bytes": found.masked.0.iter().map(|(name, hidden)| (*name, hidden.bytes)).collect::<BTreeMap<_, _>>(),
             "rules_hit": found.rules,
-            "differed_once": found.once.iter().map(|(number, d)| json!({"box": number, "text": d.to_string()})).collect::<Vec<_>>(),
+            "differed_once": once.collect::<Vec<_>>(),
             "seed": seed,
             "boxes": found.boxes,
             "refused": found.refused,
@@ -230,6 +230,27 @@ fn report(args: &Args, found: &Found, seconds: f64) -> anyhow::Result<()> {
         write!(text, "{differing}")?;
     }
     super::print(&text)
+}
+
+/// What differs in a box. Frames are shown as on the wire, in hexadecimal digits.
+fn object(number: u64, seed: Option<u64>, differences: &Differences, text: &dyn Display) -> Value {
+    let shown = |frame: &Option<Vec<u8>>| frame.as_ref().map(|bytes| hex(bytes));
+    let frames = differences.frames.iter().map(|sent| {
+        let (kernel, warren) = (shown(&sent.expected), shown(&sent.actual));
+        json!({"link": sent.link, "number": sent.number, "kernel": kernel, "warren": warren})
+    });
+    let counters = differences
+        .counters
+        .iter()
+        .map(|c| json!({"place": c.place, "name": c.name, "kernel": c.expected, "warren": c.actual}));
+    json!({
+        "box": number,
+        "seed": seed,
+        "frames": frames.collect::<Vec<_>>(),
+        "counters": counters.collect::<Vec<_>>(),
+        "refused": differences.refused,
+        "text": text.to_string(),
+    })
 }
 
 /// Writes a box that differs as a case: a scenario and the frames that go in.

@@ -24,6 +24,7 @@ pub mod userspace;
 
 pub use case::{Case, Frame, Outcome, read_frames, write_frames};
 pub use compare::{Differences, compare};
+pub use decode::hex;
 pub use draw::{Boxes, Several, flows};
 pub use harm::harm;
 pub use kernel::KernelBox;

@@ -57,15 +57,25 @@ counters! {
         Ip6OutOctets Ip6InMcastOctets Ip6OutMcastOctets Ip6InNoECTPkts Ip6InECT1Pkts Ip6InECT0Pkts Ip6InCEPkts
         Ip6OutTransmits
         Icmp6InMsgs Icmp6InErrors Icmp6OutMsgs Icmp6OutErrors Icmp6InCsumErrors Icmp6OutRateLimitHost
-        Icmp6InEchos Icmp6InNeighborSolicits Icmp6InNeighborAdvertisements
-        Icmp6InType128 Icmp6InType135 Icmp6InType136
+        Icmp6InDestUnreachs Icmp6InPktTooBigs Icmp6InTimeExcds Icmp6InParmProblems Icmp6InEchos Icmp6InEchoReplies
+        Icmp6InGroupMembQueries Icmp6InGroupMembResponses Icmp6InGroupMembReductions Icmp6InRouterSolicits
+        Icmp6InRouterAdvertisements Icmp6InNeighborSolicits Icmp6InNeighborAdvertisements Icmp6InRedirects
+        Icmp6InMLDv2Reports
+        Icmp6InType1 Icmp6InType2 Icmp6InType3 Icmp6InType4 Icmp6InType128 Icmp6InType129 Icmp6InType130
+        Icmp6InType131 Icmp6InType132 Icmp6InType133 Icmp6InType134 Icmp6InType135 Icmp6InType136 Icmp6InType137
+        Icmp6InType143
         Icmp6OutDestUnreachs Icmp6OutPktTooBigs Icmp6OutTimeExcds Icmp6OutParmProblems Icmp6OutEchoReplies
         Icmp6OutNeighborSolicits Icmp6OutNeighborAdvertisements Icmp6OutRedirects
         Icmp6OutType1 Icmp6OutType2 Icmp6OutType3 Icmp6OutType4 Icmp6OutType129 Icmp6OutType135
         Icmp6OutType136 Icmp6OutType137
         IpInReceives IpInHdrErrors IpInAddrErrors IpForwDatagrams IpInUnknownProtos IpInDiscards IpInDelivers
         IpOutRequests IpOutDiscards IpOutNoRoutes IpFragOKs IpFragFails IpFragCreates IpOutTransmits
-        IcmpInMsgs IcmpInErrors IcmpInCsumErrors IcmpInEchos IcmpMsgInType8 IcmpOutMsgs IcmpOutErrors IcmpOutRateLimitGlobal
+        IcmpInMsgs IcmpInErrors IcmpInCsumErrors IcmpInDestUnreachs IcmpInTimeExcds IcmpInParmProbs
+        IcmpInSrcQuenchs IcmpInRedirects IcmpInEchos IcmpInEchoReps IcmpInTimestamps IcmpInTimestampReps
+        IcmpInAddrMasks IcmpInAddrMaskReps
+        IcmpMsgInType0 IcmpMsgInType3 IcmpMsgInType4 IcmpMsgInType5 IcmpMsgInType8 IcmpMsgInType11
+        IcmpMsgInType12 IcmpMsgInType13 IcmpMsgInType14 IcmpMsgInType17 IcmpMsgInType18
+        IcmpOutMsgs IcmpOutErrors IcmpOutRateLimitGlobal
         IcmpOutRateLimitHost IcmpOutDestUnreachs IcmpOutTimeExcds IcmpOutParmProbs IcmpOutRedirects
         IcmpOutEchoReps
         IcmpMsgOutType0 IcmpMsgOutType3 IcmpMsgOutType5 IcmpMsgOutType11 IcmpMsgOutType12
@@ -74,7 +84,8 @@ counters! {
         IpExtInCsumErrors IpExtInNoECTPkts IpExtInECT1Pkts IpExtInECT0Pkts IpExtInCEPkts
         TcpExtIPReversePathFilter
         TcpInSegs TcpOutSegs TcpInErrs TcpInCsumErrors TcpOutRsts
-        UdpNoPorts UdpInErrors UdpInCsumErrors Udp6NoPorts Udp6InErrors Udp6InCsumErrors
+        UdpNoPorts UdpInErrors UdpInCsumErrors UdpIgnoredMulti
+        Udp6NoPorts Udp6InErrors Udp6InCsumErrors Udp6IgnoredMulti
     }
 }
 

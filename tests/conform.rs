@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use warren::conform::run::Plan;
+use warren::conform::run::{Found, Plan};
 use warren::conform::{Boxes, Several, flows};
 use warren::control::netlink::Family;
 
@@ -99,18 +99,21 @@ fn every_flow(family: Family) {
             let kind = several[number as usize % several.len()];
             let (scenario, frames) =
                 flows(family, (seed, number * 4 + u64::from(policy)), (policy, kind), 2000);
-            let found = Plan {
+            let plan = Plan {
                 seed,
                 frames: frames.len(),
                 first: 0,
+                boxes_max: u64::MAX,
                 boxes: Boxes::Turns,
                 scenario: Some((PathBuf::from("flows"), scenario)),
                 given: Some(frames),
+                keep_going: false,
                 as_drawn: false,
                 itself: false,
                 stop: &AtomicBool::new(false),
             };
-            let found = found.play(1, |_| ()).unwrap();
+            let mut found = Found::default();
+            plan.play(&mut found, |_| Ok(())).unwrap();
             if let Some(differing) = found.differing.first() {
                 panic!("{family:?}, policy {policy}, {kind:?}, box {number}: {differing}");
             }

@@ -49,6 +49,21 @@ impl Case {
         Ok(Case { folder: folder.to_owned(), scenario, frames })
     }
 
+    /// Writes the inputs into the folder, which is made.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn write(&self) -> Result<()> {
+        let folder = self.folder.display();
+        fs::create_dir_all(&self.folder).map_err(system(format!("make {folder}")))?;
+        let path = self.folder.join("scenario.toml");
+        let text = toml::to_string(&self.scenario);
+        let text = text.map_err(|e| ConformError::Meaning(format!("{}: {e}", path.display())))?;
+        fs::write(&path, text).map_err(system(format!("write {}", path.display())))?;
+        let links = self.scenario.link.iter().map(|l| l.name.as_str());
+        write_frames(&self.folder.join("in.pcapng"), links, &self.frames, None)
+    }
+
     /// The folder's name.
     pub fn name(&self) -> &str {
         self.folder.file_name().and_then(|name| name.to_str()).unwrap_or_default()
@@ -147,6 +162,18 @@ pub fn read_frames(path: &Path) -> Result<Vec<Frame>> {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn inputs_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "link = [{ name = \"p0\" }]\n";
+        let scenario = Scenario::parse(text, Path::new("s")).unwrap();
+        let frames = vec![Frame { link: "p0".into(), time: 5, bytes: vec![7; 60] }];
+        let case = Case { folder: folder.path().join("one"), scenario, frames };
+        case.write().unwrap();
+        let read = Case::read(&case.folder).unwrap();
+        assert_eq!((&read.scenario, &read.frames), (&case.scenario, &case.frames));
+    }
 
     #[test]
     fn an_outcome_reads_back() {

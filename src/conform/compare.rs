@@ -1,8 +1,9 @@
-//! What differs between what a kernel did and what warren did. Invariant: everything is compared but [`MASKS`].
+//! What differs between what a kernel did and what warren did. Invariant: everything is compared but `masked::MASKS`.
 //!
 //! Frames are compared by interface, in order: across interfaces the kernel promises none.
 
 use super::decode;
+use super::masked::{FRAGMENT, IDENTIFICATION, TCP_CHECKSUM, TIMESTAMP};
 use super::mib::Values;
 use super::{Frame, Masked, Outcome};
 use crate::scenario::Scenario;
@@ -17,17 +18,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use zerocopy::FromBytes;
-
-/// All that is not compared: its name, and why.
-pub const MASKS: [(&str, &str); 4] = [
-    ("identification", "of ICMP messages that the router makes: the kernel's are random"),
-    ("tcp checksum", "of resets over IPv6, which the kernel leaves to the network card: completed first"),
-    (
-        "timestamp",
-        "in IPv4 options, and the checksum of a quoted header: the kernel's clock is not the capture's",
-    ),
-    ("fragment identification", "of IPv6 packets that the router makes and cuts: the kernel's are random"),
-];
 
 /// What speaks where no address fits (RFC 7600 4.8).
 const DUMMY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
@@ -72,7 +62,7 @@ pub struct Differences {
     pub counters: Vec<Counted>,
     /// Why warren did not take the scenario that the kernel took.
     pub refused: Option<String>,
-    /// What is equal only because of each of [`MASKS`].
+    /// What is equal only because of each mask.
     pub masked: Masked,
 }
 
@@ -85,6 +75,12 @@ impl Differences {
         let frames = self.frames.is_empty() || !whole.frames.is_empty();
         let refused = self.refused.is_none() || whole.refused.is_some();
         !self.is_empty() && frames && refused && kinds(self).is_subset(&kinds(whole))
+    }
+
+    /// Bytes of the frames that differ, on the side that has more.
+    pub fn bytes(&self) -> usize {
+        let len = |frame: &Option<Vec<u8>>| frame.as_ref().map_or(0, Vec::len);
+        self.frames.iter().map(|sent| len(&sent.expected).max(len(&sent.actual))).sum()
     }
 
     /// Whether both did the same.
@@ -176,14 +172,13 @@ fn own_addresses(scenario: &Scenario) -> Vec<IpNet> {
 
 /// Sets what is not compared to zero; the names of the masks that did, each with the number of bytes.
 fn mask(frame: &mut [u8], own: &[IpNet]) -> BTreeMap<&'static str, usize> {
-    let [(identification, _), (checksum, _), (timestamp, _), (fragment, _)] = MASKS;
     let mut names = BTreeMap::new();
     if complete(frame) {
-        names.insert(checksum, 2);
+        names.insert(TCP_CHECKSUM, 2);
     }
     if own_fragment(frame, own) {
         blank(frame, FRAGMENT_ID..FRAGMENT_ID + 4);
-        names.insert(fragment, 4);
+        names.insert(FRAGMENT, 4);
     }
     let is_ip4 = EthHdr::ref_from_prefix(frame).is_ok_and(|(e, _)| e.ethertype.get() == ETHERTYPE_IPV4);
     let Some(packet) = frame.get_mut(EthHdr::LEN..).filter(|_| is_ip4) else { return names };
@@ -194,11 +189,11 @@ fn mask(frame: &mut [u8], own: &[IpNet]) -> BTreeMap<&'static str, usize> {
     let right = sums(packet.get(..at));
     let seen = times(packet);
     if seen > 0 {
-        names.insert(timestamp, seen);
+        names.insert(TIMESTAMP, seen);
     }
     if hdr.proto == proto::ICMP && own.iter().any(|net| net.contains(&IpAddr::V4(hdr.src()))) {
         blank(packet, ID..ID + 2);
-        names.insert(identification, 2);
+        names.insert(IDENTIFICATION, 2);
     }
     if let Ok((h, rest)) = Ip4Hdr::mut_from_prefix(packet)
         && right
@@ -216,7 +211,7 @@ fn mask(frame: &mut [u8], own: &[IpNet]) -> BTreeMap<&'static str, usize> {
         // What is quoted had its checksum made over the times, or was changed behind it.
         blank(message, IcmpHdr::LEN + CHECKSUM..IcmpHdr::LEN + CHECKSUM + 2);
         let _ = right && icmp::set_csum4(message); // false only without room for a header
-        *names.entry(timestamp).or_insert(0) += seen + 2;
+        *names.entry(TIMESTAMP).or_insert(0) += seen + 2;
     }
     names
 }
@@ -366,6 +361,7 @@ mod tests {
         assert_eq!(differ(&[ours(1, 2)], &[other]).frames[0].number, 1);
         let missing = differ(&[ours(1, 2), theirs(1, 2)], &[ours(1, 2)]);
         assert_eq!((missing.frames[0].number, &missing.frames[0].actual), (2, &None));
+        assert_eq!(missing.bytes(), theirs(1, 2).len());
         assert!(missing.to_string().contains("warren  nothing"), "{missing}");
     }
 
@@ -417,7 +413,7 @@ mod tests {
             for (at, byte) in bytes.iter().enumerate().take(40) {
                 frame[14 + at] ^= byte;
             }
-            assert!(mask(&mut frame, &[]).len() <= MASKS.len());
+            assert!(mask(&mut frame, &[]).len() <= 4);
         });
     }
 }

@@ -104,7 +104,8 @@ fn icmp(protocol: u8, bytes: &[u8], quoted: fn(&[u8]) -> String) -> String {
     text
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

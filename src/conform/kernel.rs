@@ -13,6 +13,7 @@ use crate::scenario::sysctl::{Stage, stage};
 use crate::scenario::{Link, Scenario, Value};
 use crate::sys::netns::Namespace;
 use crate::sysctl::Conf4;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ const LOOKS: usize = 3;
 const LOOK: Duration = Duration::from_millis(4);
 /// Longest wait for rest: a next hop that does not answer takes the kernel three seconds.
 const REST_MAX: Duration = Duration::from_secs(20);
+/// How long it sleeps at most before it looks whether it is to stop.
+const SLICE: Duration = Duration::from_millis(100);
 /// `IFA_F_TENTATIVE`
 const TENTATIVE: u32 = 0x40;
 
@@ -81,6 +84,14 @@ impl KernelBox {
     /// # Errors
     /// A link that the scenario lacks, or the system's refusal.
     pub fn play(&mut self, frames: &[Frame]) -> Result<(Outcome, Masked)> {
+        self.play_until(frames, &AtomicBool::new(false))
+    }
+
+    /// The same, but ends with an error soon after `stop` is set, and so within [`SLICE`] while frames wait for their time.
+    ///
+    /// # Errors
+    /// As [`KernelBox::play`], and [`ConformError::Stopped`].
+    pub fn play_until(&mut self, frames: &[Frame], stop: &AtomicBool) -> Result<(Outcome, Masked)> {
         // What comes while it is counted could be on either side; then once more.
         let before = loop {
             let counters = self.counters()?;
@@ -93,7 +104,7 @@ impl KernelBox {
         let mut time = first;
         for frame in frames {
             let due = start + Duration::from_nanos(frame.time.saturating_sub(first));
-            sleep(due.saturating_duration_since(Instant::now()));
+            wait(due, stop)?;
             let unknown = || ConformError::Meaning(format!("no link is called {:?}", frame.link));
             let end = self.ends.iter().find(|e| e.link == frame.link).ok_or_else(unknown)?;
             end.send(&frame.bytes)?;
@@ -104,7 +115,8 @@ impl KernelBox {
         seen.extend(self.take(time)?);
         let counters = self.counters()?.since(&before);
         let mut outcome = Outcome { frames: seen, counters };
-        let masked = unprompted::remove(&mut outcome, &self.links);
+        let mut masked = unprompted::remove(&mut outcome, &self.links);
+        outcome.counters.take_uncounted(&mut masked);
         Ok((outcome, masked))
     }
 
@@ -151,6 +163,20 @@ impl KernelBox {
     }
 }
 
+/// Sleeps until a time, unless it is to stop.
+fn wait(due: Instant, stop: &AtomicBool) -> Result<()> {
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(ConformError::Stopped);
+        }
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        sleep(left.min(SLICE));
+    }
+}
+
 /// The kernel's own defaults, which a new namespace may have inherited otherwise, and [`BASE`].
 fn settle_sysctls(router: &Namespace) -> Result<()> {
     let fixed = ["forwarding", "mc_forwarding"]; // set by BASE, and owned by the kernel
@@ -177,4 +203,18 @@ fn write_sysctls(router: &Namespace, scenario: &Scenario, now: impl Fn(Stage) ->
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_when_it_is_to_stop() {
+        let stop = AtomicBool::new(false);
+        assert!(wait(Instant::now() + SLICE, &stop).is_ok());
+        stop.store(true, Ordering::Relaxed);
+        let hour = Instant::now() + Duration::from_secs(3600);
+        assert!(matches!(wait(hour, &stop), Err(ConformError::Stopped)));
+    }
 }

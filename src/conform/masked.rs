@@ -4,6 +4,45 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
+/// Random numbers, clocks and sums that a network card would make.
+pub const IDENTIFICATION: &str = "identification";
+pub const TCP_CHECKSUM: &str = "tcp checksum";
+pub const TIMESTAMP: &str = "timestamp";
+pub const FRAGMENT: &str = "fragment identification";
+/// What the router says on its own account.
+pub const ARP: &str = "ARP";
+pub const SOLICITATION: &str = "neighbour solicitation";
+pub const ROUTER_SOLICITATION: &str = "router solicitation";
+pub const REPORT: &str = "multicast listener report";
+/// Counters that warren does not have.
+pub const REASSEMBLY: &str = "counters of reassembly";
+pub const UNNAMED: &str = "counters of unnamed ICMP types";
+/// What comes of the kernel's timers.
+pub const ORDER: &str = "order of answers after a wait";
+pub const ONCE: &str = "box where a second kernel run agreed";
+
+/// All that is not compared: its name, and why.
+pub const MASKS: [(&str, &str); 12] = [
+    (IDENTIFICATION, "of ICMP messages that the router makes: the kernel's are random"),
+    (TCP_CHECKSUM, "of resets over IPv6, which the kernel leaves to the network card: completed first"),
+    (
+        TIMESTAMP,
+        "in IPv4 options, and the checksum of a quoted header: the kernel's clock is not the capture's",
+    ),
+    (FRAGMENT, "of IPv6 packets that the router makes and cuts: the kernel's are random"),
+    (ARP, "of the router's own: when it asks and answers depends on its timers"),
+    (SOLICITATION, "with its counters: when the router asks depends on its timers"),
+    (ROUTER_SOLICITATION, "with its counters: it comes by a timer"),
+    (REPORT, "with its counters: it comes by a timer, after a time drawn by lot"),
+    (REASSEMBLY, "of fragments for the router itself, which the host behind puts together"),
+    (UNNAMED, "which have a number only; Icmp6InMsgs and IcmpInMsgs, which count them as well, are compared"),
+    (
+        ORDER,
+        "of next hops that fail: the kernel's timers end in no fixed order; what is answered is compared",
+    ),
+    (ONCE, "and its frames that differed: a timer of the kernel's own fell into the first run"),
+];
+
 /// What one mask hides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Hidden {

@@ -1,8 +1,10 @@
-//! The kernel's counters as `/proc/net` shows them, by the names of `stats::Mib`.
+//! The kernel's counters as `/proc/net` shows them, by the names that `nstat` prints.
 //!
-//! Invariant: only counters that are not zero are kept, so two pictures are equal exactly if they print alike.
+//! Invariants: all are kept that warren has (`stats::Mib`) or that are not known here, so a counter that only a newer
+//! kernel has shows as a difference; those of [`uncounted`] are taken out by name. Only counters that are not zero are kept, so two pictures are equal exactly if they print alike.
 
-use super::{Result, system};
+use super::masked::{REASSEMBLY, UNNAMED};
+use super::{Masked, Result, system};
 use crate::stats::Mib;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -57,10 +59,25 @@ impl Counters {
     }
 
     /// Takes `by` off a counter of the namespace and, where the kernel keeps one, of the interface.
-    pub fn take_off(&mut self, mib: Mib, link: &str, by: u64) {
-        take(&mut self.netns, mib.name(), by);
-        if let Some(values) = self.dev.get_mut(link).filter(|_| mib.per_interface()) {
-            take(values, mib.name(), by);
+    pub fn take_off(&mut self, name: &str, link: &str, by: u64) {
+        take(&mut self.netns, name, by);
+        if let Some(values) = self.dev.get_mut(link) {
+            take(values, name, by);
+        }
+        self.dev.retain(|_, values| !values.is_empty());
+    }
+
+    /// Takes out what warren has no counters for, and notes how many frames moved them.
+    pub fn take_uncounted(&mut self, masked: &mut Masked) {
+        self.netns.retain(|name, value| {
+            let mask = uncounted(name);
+            // The other counters of reassembly say what became of fragments that this one has counted.
+            let counts = mask == Some(UNNAMED) || name.ends_with("ReasmReqds");
+            mask.iter().filter(|_| counts).for_each(|mask| masked.add(mask, *value as usize, 0));
+            mask.is_none()
+        });
+        for values in self.dev.values_mut() {
+            values.retain(|name, _| uncounted(name).is_none());
         }
         self.dev.retain(|_, values| !values.is_empty());
     }
@@ -86,18 +103,22 @@ fn file(name: &str) -> Result<String> {
     fs::read_to_string(&path).map_err(system(format!("read {path}")))
 }
 
-fn known(name: String, value: &str) -> Option<(String, u64)> {
-    name.parse::<Mib>().ok()?;
-    Some((name, value.parse().ok()?))
+/// The mask of a counter that warren lacks.
+fn uncounted(name: &str) -> Option<&'static str> {
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    match name {
+        _ if name.parse::<Mib>().is_ok() => None,
+        _ if begins(&["Ip6Reasm", "IpReasm", "IpExtReasm"]) => Some(REASSEMBLY),
+        _ if begins(&["Icmp6InType", "IcmpMsgInType"]) => Some(UNNAMED),
+        _ => None,
+    }
 }
 
 /// The form of snmp6: a name and a value on each line.
 fn columns(text: &str) -> Values {
-    text.lines().filter_map(|line| line.split_once(char::is_whitespace)).filter_map(pair).collect()
-}
-
-fn pair((name, value): (&str, &str)) -> Option<(String, u64)> {
-    known(name.to_owned(), value.trim())
+    let pairs = text.lines().filter_map(|line| line.split_once(char::is_whitespace));
+    let counters = pairs.filter(|(name, _)| *name != "ifIndex");
+    counters.filter_map(|(name, value)| Some((name.to_owned(), value.trim().parse().ok()?))).collect()
 }
 
 /// The form of snmp and netstat: a line of names, then a line of values, both behind the same heading.
@@ -108,7 +129,9 @@ fn headed(text: &str) -> Values {
         let Some((heading, names)) = names.split_once(':') else { continue };
         let Some((_, numbers)) = numbers.split_once(':') else { continue };
         let both = names.split_whitespace().zip(numbers.split_whitespace());
-        values.extend(both.filter_map(|(name, number)| known(format!("{heading}{name}"), number)));
+        values.extend(
+            both.filter_map(|(name, number)| Some((format!("{heading}{name}"), number.parse().ok()?))),
+        );
     }
     values
 }
@@ -123,11 +146,10 @@ mod tests {
 
     #[test]
     fn both_forms_of_proc() {
-        let six =
-            "ifIndex                         \t2\nIp6InReceives                   \t17\nIp6NoSuch \t3\n";
+        let six = "ifIndex                         \t2\nIp6InReceives                   \t17\nhalf\n";
         assert_eq!(columns(six), values(&[("Ip6InReceives", 17)]));
-        let four = "Ip: Forwarding InReceives\nIp: 1 9\nIpExt: InNoRoutes Odd\nIpExt: 4 5\nhalf\n";
-        assert_eq!(headed(four), values(&[("IpInReceives", 9), ("IpExtInNoRoutes", 4)]));
+        let four = "Ip: InReceives\nIp: 9\nTcp: MaxConn\nTcp: -1\nIpExt: InNoRoutes New\nIpExt: 4 5\nhalf\n";
+        assert_eq!(headed(four), values(&[("IpInReceives", 9), ("IpExtInNoRoutes", 4), ("IpExtNew", 5)]));
     }
 
     #[test]
@@ -138,11 +160,24 @@ mod tests {
         let after = Counters { netns: moved, dev: dev(values(&[("Ip6InReceives", 3)])) };
         let mut delta = after.since(&before);
         assert_eq!(delta.netns, values(&[("Ip6InReceives", 3), ("Ip6OutRequests", 1)]));
-        delta.take_off(Mib::Ip6OutRequests, "p0", 1);
-        delta.take_off(Mib::Ip6InReceives, "p0", 1);
+        delta.take_off("Ip6OutRequests", "p0", 1);
+        delta.take_off("Ip6InReceives", "p0", 1);
         assert_eq!(delta.netns, values(&[("Ip6InReceives", 2)]));
         assert_eq!(delta.dev, dev(values(&[("Ip6InReceives", 2)])));
         assert_eq!(after.since(&after), Counters::default());
+    }
+
+    #[test]
+    fn what_warren_lacks_is_taken_out_by_name_and_all_else_stays() {
+        let all = [("Ip6ReasmReqds", 2), ("IpReasmFails", 1), ("Icmp6InType200", 3), ("Ip6ReasmFails", 9)];
+        let kept = [("Icmp6InType1", 5), ("IpExtNew", 1)];
+        let dev = BTreeMap::from([("p0".to_owned(), values(&[("Icmp6InType200", 3)]))]);
+        let mut counters = Counters { netns: values(&[&all[..], &kept].concat()), dev };
+        let mut masked = Masked::default();
+        counters.take_uncounted(&mut masked);
+        assert_eq!(counters, Counters { netns: values(&kept), dev: BTreeMap::new() });
+        let frames = |name: &str| masked.0.get(name).map(|hidden| hidden.frames);
+        assert_eq!([REASSEMBLY, UNNAMED].map(frames), [Some(2), Some(3)]);
     }
 
     #[test]

@@ -23,10 +23,12 @@ mod unprompted;
 pub mod userspace;
 
 pub use case::{Case, Frame, Outcome, read_frames, write_frames};
-pub use compare::{Differences, MASKS, compare};
+pub use compare::{Differences, compare};
+pub use decode::hex;
 pub use draw::{Boxes, Several, flows};
+pub use harm::harm;
 pub use kernel::KernelBox;
-pub use masked::{Hidden, Masked};
+pub use masked::{Hidden, MASKS, Masked};
 pub use mib::Counters;
 
 use crate::control::netlink;
@@ -64,10 +66,16 @@ pub enum ConformError {
     /// More came out than there was room for.
     #[error("{0} frames from {1} found no room in the socket: raise net.core.rmem_max, or run as root")]
     Lost(u32, String),
+    /// Somebody asked for it.
+    #[error("a signal came")]
+    Stopped,
     /// The router never fell silent.
     #[error("the kernel's router was still busy after {0} seconds: {1}")]
     Busy(u64, String),
 }
+
+/// What the names of a run's namespaces begin with.
+pub const NAMES: &str = "warren-conform-";
 
 type Result<T> = std::result::Result<T, ConformError>;
 

@@ -4,22 +4,18 @@
 
 use super::compare::{self, compare};
 use super::draw::{self, Boxes, Drawn};
+use super::masked::{ONCE, ORDER};
 use super::mib::Values;
 use super::shrink::shrink;
-use super::{ConformError, Differences, Frame, KernelBox, Masked, Outcome, Result, harm, userspace};
+use super::{ConformError, Differences, Frame, KernelBox, Masked, NAMES, Outcome, Result, harm, userspace};
 use crate::scenario::Scenario;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The mask for packets that waited: the kernel's timers end in no fixed order.
-const ORDER: &str = "order of answers after a wait";
-
 /// A kernel that refuses so many boxes is not one that they were drawn for.
 const REFUSED_MAX: usize = 1000;
 
-/// The mask for boxes that differed once, and not when they were played again.
-const ONCE: &str = "box where a second kernel run agreed";
 /// Boxes without frames in a row, at which a run ends.
 const EMPTY_MAX: usize = 20;
 
@@ -28,16 +24,20 @@ const EMPTY_MAX: usize = 20;
 pub struct Plan<'p> {
     /// What all is drawn with.
     pub seed: u64,
-    /// How many frames.
+    /// How many frames at most.
     pub frames: usize,
     /// The first box.
     pub first: u64,
+    /// How many boxes at most, refused ones among them.
+    pub boxes_max: u64,
     /// What boxes are of.
     pub boxes: Boxes,
     /// One router for all, with its file.
     pub scenario: Option<(PathBuf, Scenario)>,
     /// Frames that are given; nothing is drawn then.
     pub given: Option<Vec<Frame>>,
+    /// Whether a run goes on after a box that differs.
+    pub keep_going: bool,
     /// A box that differs is not shrunk.
     pub as_drawn: bool,
     /// The kernel stands in for warren, too.
@@ -55,6 +55,8 @@ pub struct Found {
     pub refused: Vec<String>,
     /// Frames that went in.
     pub frames: usize,
+    /// Frames that were drawn and not played: packets would wait, by warren's own verdict.
+    pub waiting: usize,
     /// Frames that came out, on the side that sent more.
     pub compared: usize,
     /// Bytes of those.
@@ -65,6 +67,8 @@ pub struct Found {
     pub rules: Values,
     /// Boxes that differ.
     pub differing: Vec<Differing>,
+    /// Boxes that differed in the first run alone, with what did.
+    pub once: Vec<(u64, Differences)>,
 }
 
 /// A box that differs, shrunk.
@@ -96,16 +100,15 @@ struct Played {
 type Both = (Outcome, Option<Outcome>, Values);
 
 impl Plan<'_> {
-    /// Plays until as many frames as wanted went in, `boxes_max` boxes differ, or the run is stopped. `progress` is told
-    /// after each box how many frames went in.
+    /// Plays until as many frames as wanted went in, a box differs (unless it is to keep going), or the run is stopped.
+    /// What is found stands in `found` at once, also if the run then fails; `after` is called after each box.
     ///
     /// # Errors
-    /// What keeps the kernel's side from being built at all.
-    pub fn play(&self, boxes_max: usize, mut progress: impl FnMut(usize)) -> Result<Found> {
-        let mut found = Found::default();
+    /// What keeps the kernel's side from being built or played, and those of `after`.
+    pub fn play(&self, found: &mut Found, mut after: impl FnMut(&Found) -> Result<()>) -> Result<()> {
         let (mut number, mut empty) = (self.first, 0);
-        while found.frames < self.frames && found.differing.len() < boxes_max && !self.stopped() {
-            let drawn = self.draw(number, self.frames - found.frames)?;
+        while found.frames < self.frames && number - self.first < self.boxes_max && !self.stopped() {
+            let (drawn, waiting) = self.draw(number, self.frames - found.frames);
             number += 1;
             let played = match self.both(&drawn.scenario, &drawn.frames, drawn.slow) {
                 Ok(played) => played,
@@ -115,27 +118,34 @@ impl Plan<'_> {
                     found.refused.push(format!("box {}: {why}", drawn.number));
                     continue;
                 }
+                Err(ConformError::Stopped) => break,
                 Err(other) => return Err(other),
             };
             found.add(&drawn, &played);
-            progress(found.frames);
+            found.waiting += waiting;
+            if !played.differences.is_empty() {
+                self.look_again(&drawn, played, found);
+            }
+            after(found)?;
             // A router that nothing can be sent through, as one without links, ends the run.
             empty = if drawn.frames.is_empty() { empty + 1 } else { 0 };
-            if empty == EMPTY_MAX {
+            if empty == EMPTY_MAX || (!found.differing.is_empty() && !self.keep_going) {
                 break;
             }
-            if played.differences.is_empty() {
-                continue;
-            }
-            // What a kernel does once and not again is its own affair: a timer of its own fell into the run.
-            if self.both(&drawn.scenario, &drawn.frames, drawn.slow)?.differences.is_empty() {
-                found.masked.add(ONCE, drawn.frames.len(), 0);
-            } else {
-                let least = self.least(&drawn, &played)?;
-                found.differing.push(least);
-            }
         }
-        Ok(found)
+        Ok(())
+    }
+
+    /// What a kernel does once and not again is its own affair: a timer of its own fell into the run. All else is found,
+    /// and shrunk.
+    fn look_again(&self, drawn: &Drawn, played: Played, found: &mut Found) {
+        let again = self.both(&drawn.scenario, &drawn.frames, drawn.slow);
+        if again.is_ok_and(|again| again.differences.is_empty()) {
+            found.masked.add(ONCE, drawn.frames.len(), played.differences.bytes());
+            found.once.push((drawn.number, played.differences));
+        } else {
+            found.differing.push(self.least(drawn, &played));
+        }
     }
 
     fn stopped(&self) -> bool {
@@ -146,25 +156,28 @@ impl Plan<'_> {
         self.scenario.as_ref().map_or(Path::new("the drawn router"), |(path, _)| path)
     }
 
-    fn draw(&self, number: u64, limit: usize) -> Result<Drawn> {
+    /// A box, and how many frames of it are left out.
+    fn draw(&self, number: u64, limit: usize) -> (Drawn, usize) {
         let given = self.scenario.as_ref().map(|(_, scenario)| scenario);
         let limit = if self.given.is_some() { 0 } else { limit };
-        let mut drawn = draw::draw(self.seed, number, limit, self.boxes, given)?;
+        let mut drawn = draw::draw(self.seed, number, limit, self.boxes, given);
         if let Some(frames) = &self.given {
             (drawn.frames, drawn.slow) = (frames.clone(), false);
-        } else {
-            // Packets that wait take long; they have boxes of their own. A message of the router that waits in vain
-            // has the kernel complain to itself, which nobody else sees.
-            let all = std::mem::take(&mut drawn.frames);
-            drawn.frames = userspace::at_once(&drawn.scenario, self.path(), &all, drawn.slow).unwrap_or(all);
+            return (drawn, 0);
         }
-        Ok(drawn)
+        // Packets that wait take long; they have boxes of their own. A message of the router that waits in vain
+        // has the kernel complain to itself, which nobody else sees.
+        let all = std::mem::take(&mut drawn.frames);
+        let count = all.len();
+        drawn.frames = userspace::at_once(&drawn.scenario, self.path(), &all, drawn.slow).unwrap_or(all);
+        let waiting = count - drawn.frames.len();
+        (drawn, waiting)
     }
 
     /// Plays frames on both sides.
     fn both(&self, scenario: &Scenario, frames: &[Frame], slow: bool) -> Result<Played> {
         let mut played = Played::default();
-        (played.expected, played.masked) = kernel(scenario, frames)?;
+        (played.expected, played.masked) = self.kernel(scenario, frames)?;
         let other =
             if self.itself { self.kernel_again(scenario, frames) } else { self.warren(scenario, frames) };
         let mut full = match other {
@@ -194,8 +207,14 @@ impl Plan<'_> {
         Ok(played)
     }
 
+    /// Plays frames in a kernel, unless they would harm it.
+    fn kernel(&self, scenario: &Scenario, frames: &[Frame]) -> Result<(Outcome, Masked)> {
+        harm::refuse(scenario, frames)?;
+        KernelBox::build(&format!("{NAMES}{}", std::process::id()), scenario)?.play_until(frames, self.stop)
+    }
+
     fn kernel_again(&self, scenario: &Scenario, frames: &[Frame]) -> Result<Both> {
-        Ok((kernel(scenario, frames)?.0, None, Values::new()))
+        Ok((self.kernel(scenario, frames)?.0, None, Values::new()))
     }
 
     /// warren as it runs, and the full path alone where that does anything else.
@@ -207,7 +226,7 @@ impl Plan<'_> {
     }
 
     /// The least frames and the least router of a box that differ.
-    fn least(&self, drawn: &Drawn, played: &Played) -> Result<Differing> {
+    fn least(&self, drawn: &Drawn, played: &Played) -> Differing {
         let mut differs = |scenario: &Scenario, frames: &[Frame]| {
             // Where packets are made to wait, it is another question.
             let kept = || userspace::at_once(scenario, self.path(), frames, drawn.slow);
@@ -223,18 +242,13 @@ impl Plan<'_> {
         } else {
             shrink(&drawn.scenario, &drawn.frames, &suspects, &mut differs)
         };
-        let again = self.both(&scenario, &frames, drawn.slow)?.differences;
+        let again = self.both(&scenario, &frames, drawn.slow).map(|played| played.differences);
         // A difference that does not come again is shown as it was.
-        let differences = if again.is_empty() { played.differences.clone() } else { again };
+        let differences = again.ok().filter(|again| !again.is_empty());
+        let differences = differences.unwrap_or_else(|| played.differences.clone());
         let notes = userspace::notes(&scenario, self.path(), &frames).unwrap_or_default();
-        Ok(Differing { number: drawn.number, differences, notes, scenario, frames })
+        Differing { number: drawn.number, differences, notes, scenario, frames }
     }
-}
-
-/// Plays frames in a kernel, unless they would harm it.
-fn kernel(scenario: &Scenario, frames: &[Frame]) -> Result<(Outcome, Masked)> {
-    harm::refuse(scenario, frames)?;
-    KernelBox::build(&format!("warren-conform-{}", std::process::id()), scenario)?.play(frames)
 }
 
 /// The frames that went in when the first difference came out.

@@ -76,9 +76,29 @@ fn parse(table: &Table) -> Option<Scenario> {
     Scenario::parse(&toml::to_string(table).ok()?, Path::new("shrunk")).ok()
 }
 
+fn name(link: &Value) -> Option<&str> {
+    link.get("name")?.as_str()
+}
+
+/// Whether a sysctl is one of a link's own, as `net.ipv6.conf.p0.forwarding`.
+fn is_of(sysctl: &str, link: &str) -> bool {
+    [".conf.", ".neigh."].iter().any(|group| {
+        let own = sysctl.split_once(group).and_then(|(_, own)| own.strip_prefix(link));
+        own.is_some_and(|rest| rest.starts_with('.'))
+    })
+}
+
+/// The table with these entries in a section. What is said of links that are not among them goes with them.
 fn with(table: &Table, section: &str, entries: &[Value]) -> Table {
     let mut table = table.clone();
-    table.insert(section.to_owned(), Value::Array(entries.to_vec()));
+    let before = table.insert(section.to_owned(), Value::Array(entries.to_vec()));
+    if section == "link" {
+        let gone = before.as_ref().and_then(Value::as_array).into_iter().flatten();
+        let gone: Vec<&str> = gone.filter(|link| !entries.contains(link)).filter_map(name).collect();
+        if let Some(Value::Table(all)) = table.get_mut("sysctl") {
+            all.retain(|sysctl, _| !gone.iter().any(|link| is_of(sysctl, link)));
+        }
+    }
     table
 }
 
@@ -161,6 +181,23 @@ mod tests {
         assert!(tries < 300, "{tries}");
         let (_, alone) = shrink(&scenario, &frames, &[frame(60)], &mut |_, f| f.contains(&frame(60)));
         assert_eq!(alone, [frame(60)]);
+    }
+
+    #[test]
+    fn sysctls_of_a_link_go_with_it() {
+        let more = "\"net.ipv6.neigh.p0.mcast_solicit\" = 1\n\"net.ipv6.neigh.p1.mcast_solicit\" = 1\n";
+        let scenario = Scenario::parse(&format!("{ROUTER}{more}"), Path::new("s")).unwrap();
+        // As when it is loaded: a sysctl of a link that is not there is an error.
+        let mut fault = |s: &Scenario, _: &[Frame]| {
+            let links: Vec<&str> = s.link.iter().map(|l| l.name.as_str()).collect();
+            let of_none = |link| !links.contains(&link) && s.sysctl.keys().any(|name| is_of(name, link));
+            links.contains(&"p1") && !of_none("p0") && !of_none("p1")
+        };
+        let (s, _) = shrink(&scenario, &[frame(1)], &[], &mut fault);
+        assert_eq!(s.link.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["p1"]);
+        let kept = |link| s.sysctl.keys().any(|name| is_of(name, link));
+        assert!(kept("p1") && !kept("p0"), "{:?}", s.sysctl);
+        assert!(!is_of("net.ipv6.neigh.p10.mcast_solicit", "p1"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! Invariant: nothing that the router forwards looks like this (each kind has a hop limit that forwarding would have
 //! changed). Called by `kernel` and `warren`.
 
+use super::masked::{ARP, REPORT, ROUTER_SOLICITATION, SOLICITATION};
 use super::mib::Counters;
 use super::{Frame, Masked, Outcome};
 use crate::scenario::Link;
@@ -19,7 +20,7 @@ use zerocopy::FromBytes;
 fn kind(frame: &[u8]) -> Option<&'static str> {
     let (eth, packet) = EthHdr::ref_from_prefix(frame).ok()?;
     match eth.ethertype.get() {
-        ETHERTYPE_ARP => Some("ARP"),
+        ETHERTYPE_ARP => Some(ARP),
         ETHERTYPE_IPV6 => neighbour_discovery(packet),
         _ => None,
     }
@@ -27,17 +28,19 @@ fn kind(frame: &[u8]) -> Option<&'static str> {
 
 fn neighbour_discovery(packet: &[u8]) -> Option<&'static str> {
     let (hdr, _) = Ip6Hdr::ref_from_prefix(packet).ok()?;
-    let (at, kind, _) = ip6::skip_ext(packet, Ip6Hdr::LEN, hdr.next_header)?;
-    if kind != proto::ICMPV6 {
-        return None;
-    }
-    match (packet.get(at)?, hdr.hop_limit) {
-        (&v6::NEIGHBOUR_SOLICIT, 255) => Some("neighbour solicitation"),
-        (&v6::ROUTER_SOLICIT, 255) => Some("router solicitation"),
+    match (message(packet, hdr)?, hdr.hop_limit) {
+        (v6::NEIGHBOUR_SOLICIT, 255) => Some(SOLICITATION),
+        (v6::ROUTER_SOLICIT, 255) => Some(ROUTER_SOLICITATION),
         // RFC 3810 5: queries, reports of both versions, and MLDv1's done.
-        (130..=132 | 143, 1) => Some("multicast listener report"),
+        (130..=132 | 143, 1) => Some(REPORT),
         _ => None,
     }
+}
+
+/// The type of an ICMPv6 message.
+fn message(packet: &[u8], hdr: &Ip6Hdr) -> Option<u8> {
+    let (at, kind, _) = ip6::skip_ext(packet, Ip6Hdr::LEN, hdr.next_header)?;
+    packet.get(at).copied().filter(|_| kind == proto::ICMPV6)
 }
 
 /// Takes all such frames out of an outcome, with their counters; says what it took of each kind. `links` are the
@@ -48,7 +51,7 @@ pub fn remove(outcome: &mut Outcome, links: &[Link]) -> Masked {
     for link in links.iter().filter(|link| link.carrier == Some(false)) {
         let unseen = unseen(counters, &link.name);
         if unseen > 0 {
-            masked.add("neighbour solicitation", unseen as usize, 0);
+            masked.add(SOLICITATION, unseen as usize, 0);
         }
     }
     frames.retain(|frame| {
@@ -69,10 +72,10 @@ fn unseen(counters: &mut Counters, link: &str) -> u64 {
     let value = |mib: Mib| values.and_then(|v| v.get(mib.name())).copied().unwrap_or(0);
     let (packets, octets) = (value(Mib::Ip6OutMcastPkts), value(Mib::Ip6OutMcastOctets));
     for mib in [Mib::Ip6OutRequests, Mib::Ip6OutTransmits, Mib::Ip6OutMcastPkts] {
-        counters.take_off(mib, link, packets);
+        counters.take_off(mib.name(), link, packets);
     }
     for mib in [Mib::Ip6OutOctets, Mib::Ip6OutMcastOctets] {
-        counters.take_off(mib, link, octets);
+        counters.take_off(mib.name(), link, octets);
     }
     packets
 }
@@ -84,7 +87,7 @@ fn discount(frame: &Frame, counters: &mut Counters) {
     if hdr.version() != 6 {
         return;
     }
-    let mut off = |mib, by| counters.take_off(mib, &frame.link, by);
+    let mut off = |mib: Mib, by| counters.take_off(mib.name(), &frame.link, by);
     let len = packet.len() as u64;
     for mib in [Mib::Ip6OutRequests, Mib::Icmp6OutMsgs, Mib::Ip6OutTransmits] {
         off(mib, 1);
@@ -94,8 +97,14 @@ fn discount(frame: &Frame, counters: &mut Counters) {
         off(Mib::Ip6OutMcastPkts, 1);
         off(Mib::Ip6OutMcastOctets, len);
     }
-    if kind(&frame.bytes) == Some("neighbour solicitation") {
-        off(Mib::Icmp6OutNeighborSolicits, 1);
-        off(Mib::Icmp6OutType135, 1);
-    }
+    // By type, under both names.
+    let names = match message(packet, hdr) {
+        Some(v6::NEIGHBOUR_SOLICIT) => ["Icmp6OutNeighborSolicits", "Icmp6OutType135"],
+        Some(v6::ROUTER_SOLICIT) => ["Icmp6OutRouterSolicits", "Icmp6OutType133"],
+        Some(131) => ["Icmp6OutGroupMembResponses", "Icmp6OutType131"],
+        Some(132) => ["Icmp6OutGroupMembReductions", "Icmp6OutType132"],
+        Some(143) => ["Icmp6OutMLDv2Reports", "Icmp6OutType143"],
+        _ => return,
+    };
+    names.iter().for_each(|name| counters.take_off(name, &frame.link, 1));
 }

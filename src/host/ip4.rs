@@ -1,6 +1,7 @@
 //! IPv4 packets for this host: echo, closed ports, unknown protocols. RFC 1122 3.2; Linux: ip_local_deliver, icmp_rcv.
 
 use super::Local;
+use super::kinds;
 use super::send::{Head4, route4, send4};
 use super::transport::{self, Malformed, TCP_LEN};
 use crate::drop::DropReason as D;
@@ -108,6 +109,7 @@ fn icmp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Resul
         return Err(D::V4IcmpChecksum);
     }
     let (head, rest) = IcmpHdr::ref_from_prefix(packet.data).map_err(|_| D::V4IcmpShort)?;
+    kinds::of4(head.kind).iter().for_each(|&mib| act.stats.mib(mib, None, 1));
     let sysctl = &act.env.state.sysctl.ip4;
     if head.kind != v4::ECHO {
         let wrong = is_wrong(head, rest, packet.group);
@@ -117,8 +119,6 @@ fn icmp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Resul
         }
         return Ok(());
     }
-    act.stats.mib(Mib::IcmpInEchos, None, 1);
-    act.stats.mib(Mib::IcmpMsgInType8, None, 1);
     if packet.group && sysctl.icmp_echo_ignore_broadcasts != 0 {
         act.stats.mib(Mib::IcmpInErrors, None, 1);
         act.unsent(ECHO_TO_ALL, format_args!("to {}", packet.hdr.src()));
@@ -254,6 +254,7 @@ fn udp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result
     act.rule_if(unchecked, "UDP: its checksum is not asked for");
     if packet.group {
         act.rule("UDP: to a group, taken without a word");
+        act.stats.mib(Mib::UdpIgnoredMulti, None, 1);
         return Ok(());
     }
     act.rule_if(datagram.len() < packet.data.len(), "UDP: what is behind the datagram is cut");

@@ -5,7 +5,7 @@ use super::Local;
 use super::neighbours::Heard;
 use super::send::{Head6, route6, send6, slot6, source6};
 use super::transport::{self, Malformed, TCP_LEN};
-use super::{exthdrs, exthdrs::Way, ndisc};
+use super::{exthdrs, exthdrs::Way, kinds, ndisc};
 use crate::drop::DropReason as D;
 use crate::forward::act::{Act, Quote};
 use crate::forward::decision::ReplyKind;
@@ -231,19 +231,15 @@ fn icmp<O: Observer>(
         return Err(D::V6IcmpChecksum);
     }
     let (head, _) = IcmpHdr::ref_from_prefix(data).map_err(|_| D::V6IcmpShort)?;
-    let counters = match head.kind {
-        v6::ECHO_REQUEST => [Mib::Icmp6InEchos, Mib::Icmp6InType128],
-        v6::NEIGHBOUR_SOLICIT => [Mib::Icmp6InNeighborSolicits, Mib::Icmp6InType135],
-        v6::NEIGHBOUR_ADVERT => [Mib::Icmp6InNeighborAdvertisements, Mib::Icmp6InType136],
-        kind if !v6::is_informational(kind) => return notify(data).map(|()| None),
-        v6::ROUTER_SOLICIT | v6::ROUTER_ADVERT => return ndisc::receive(act, &packet.local, hdr, data),
-        _ => return Ok(None),
-    };
-    counters.into_iter().for_each(|mib| act.stats.mib(mib, slot, 1));
-    if head.kind != v6::ECHO_REQUEST {
-        return ndisc::receive(act, &packet.local, hdr, data);
+    kinds::of6(head.kind).iter().for_each(|&mib| act.stats.mib(mib, slot, 1));
+    match head.kind {
+        v6::ECHO_REQUEST => echo(act, packet, data),
+        v6::NEIGHBOUR_SOLICIT | v6::NEIGHBOUR_ADVERT | v6::ROUTER_SOLICIT | v6::ROUTER_ADVERT => {
+            return ndisc::receive(act, &packet.local, hdr, data);
+        }
+        kind if !v6::is_informational(kind) => notify(data)?,
+        _ => {}
     }
-    echo(act, packet, data);
     Ok(None)
 }
 
@@ -325,7 +321,11 @@ fn udp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u
     if packet.hdr.dst().is_multicast() {
         // Of a group's datagrams only short ones are summed up before a socket is found. Linux: udp6_csum_init.
         let summed = udp.csum.get() != 0 && datagram.len() <= CHECKSUM_BREAK;
-        return if right || !summed { Ok(()) } else { Err(D::V6UdpChecksum) };
+        if summed && !right {
+            return Err(D::V6UdpChecksum);
+        }
+        act.stats.mib(Mib::Udp6IgnoredMulti, None, 1);
+        return Ok(());
     }
     if !right || (udp.csum.get() == 0 && !packet.local.sum_is_known()) {
         return Err(D::V6UdpChecksum);

@@ -11,6 +11,7 @@ mod arp;
 mod exthdrs;
 mod ip4;
 mod ip6;
+mod kinds;
 pub mod loopback;
 mod ndisc;
 mod neighbours;

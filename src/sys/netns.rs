@@ -208,6 +208,18 @@ fn own(name: &str) -> Result<File> {
     }
 }
 
+/// Removes all namespaces whose names begin so and whose owners are dead: killed, so that they could not clear up.
+pub fn sweep(prefix: &str) {
+    for entry in fs::read_dir(OWNERS).into_iter().flatten().flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        // One that is not there yet is just being made, and not locked so far.
+        let is_there = name.starts_with(prefix) && Path::new(NAMED).join(&name).exists();
+        if let (true, Ok(_locked)) = (is_there, own(&name)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Unmounts and removes `/run/netns/NAME`; what is not there is no error.
 fn remove(name: &str) {
     let path = Path::new(NAMED).join(name);
@@ -270,7 +282,13 @@ fn failed(name: &str, doing: &str, source: io::Error) -> Error {
 }
 
 fn cure(source: &io::Error) -> &'static str {
-    if source.kind() == ErrorKind::PermissionDenied { "; run it as root" } else { "" }
+    match source.kind() {
+        ErrorKind::PermissionDenied if rustix::process::geteuid().is_root() => {
+            "; root needs CAP_SYS_ADMIN and CAP_NET_ADMIN for it, which a container has with --privileged"
+        }
+        ErrorKind::PermissionDenied => "; run it as root",
+        _ => "",
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ mod several;
 
 pub use several::Several;
 
-use super::{Frame, Result};
+use super::Frame;
 use crate::control::netlink::Family;
 use crate::scenario::{Scenario, Value};
 use ipnet::Ipv6Net;
@@ -59,10 +59,7 @@ pub struct Drawn {
 }
 
 /// Draws box `number` with at most `limit` frames. A scenario that is given is taken as it is.
-///
-/// # Errors
-/// None so far.
-pub fn draw(seed: u64, number: u64, limit: usize, boxes: Boxes, given: Option<&Scenario>) -> Result<Drawn> {
+pub fn draw(seed: u64, number: u64, limit: usize, boxes: Boxes, given: Option<&Scenario>) -> Drawn {
     let boxes = match boxes {
         Boxes::Turns if number.is_multiple_of(2) => Boxes::V6,
         Boxes::Turns => Boxes::V4,
@@ -91,7 +88,7 @@ pub fn draw(seed: u64, number: u64, limit: usize, boxes: Boxes, given: Option<&S
         _ => ip6::frames(&scenario, count, lot),
     };
     in_time(&mut frames);
-    Ok(Drawn { number, scenario, frames, slow })
+    Drawn { number, scenario, frames, slow }
 }
 
 /// A router with this `fib_multipath_hash_policy` and several next hops for everything, and `count` flows of a family

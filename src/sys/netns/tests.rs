@@ -98,3 +98,15 @@ fn bad_names_are_refused() {
     assert_eq!(dotted, Path::new("/proc/sys/net/ipv4/conf/eth0.100/forwarding"));
     assert_eq!(sysctl_path("net/ipv4/conf/eth0.100/forwarding").unwrap(), dotted);
 }
+
+#[test]
+fn what_dead_owners_left_is_swept_away_and_what_others_have_is_not() {
+    let (dead, alive) = (named("sweep-dead"), named("sweep-alive"));
+    let killed = Namespace::create(&dead).unwrap();
+    let living = Namespace::create(&alive).unwrap();
+    rustix::fs::flock(killed.owner.as_ref().unwrap(), FlockOperation::Unlock).unwrap(); // as after kill -9
+    sweep("warren-t-ns-sweep-");
+    let there = |name: &str| (Path::new(NAMED).join(name).exists(), Path::new(OWNERS).join(name).exists());
+    assert_eq!((there(&dead), there(&alive)), ((false, false), (true, true)));
+    drop((killed, living));
+}

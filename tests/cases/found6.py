@@ -185,3 +185,11 @@ for start in ("2001:db8:a::{}", "::ffff:10.9.0.{}"):
     case.ip6(TCP(sport=1, dport=2, flags="S"), src=start.format(4), dst="::ffff:10.0.0.1")
     case.ip6(ICMPv6EchoRequest(data=bytes(8)), src=start.format(5), dst="::ffff:10.0.0.1")
     case.ip6(ICMPv6EchoRequest(data=bytes(8)), src=start.format(6), dst="ff02::1", mac="33:33:00:00:00:01")
+
+lo = route("2001:db8:40::/48", dev="lo") + route("2001:db8:a2:40::/64", dev="lo", metric=50) + route("::/0", dev="lo")
+lo += table("address", dev="lo", prefix="2001:db8:41::1/64") + route("2001:db8:42::/48", dev="lo", table=100)
+lo += table("rule", pref=10, family=6, table=100, suppress_prefixlen=48)
+case = Case("ip6-route-over-lo", "A route over lo rejects like an unreachable one, though it is not shown so.", router(lo))
+for dst in ("2001:db8:40::9", "2001:db8:a2::9", "2001:db8:a2:40::9", "2001:db8:41::1", "2001:db8:41::", "2001:db8:41::2", "2001:db8:42::9", "fec0::9", "::"):
+    case.ip6(dst=dst)
+    case.ip6(dst=dst, hlim=1)

@@ -38,7 +38,12 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) {
     let Some(data) = bytes.get(hdr.ihl()..) else { return };
     let group = is_group(act, local.iif, hdr);
     let packet = Packet { local: Local { bytes, ..*local }, hdr, data, group };
-    let done = if hdr.is_fragment() { Err(D::V4HostFragment) } else { protocol(act, &packet) };
+    let done = if hdr.is_fragment() {
+        act.stats.mib(Mib::IpReasmReqds, None, 1);
+        Err(D::V4HostFragment)
+    } else {
+        protocol(act, &packet)
+    };
     if !matches!(done, Err(D::V4HostFragment | D::V4UnknownProtocol)) {
         act.stats.mib(Mib::IpInDelivers, None, 1);
     }

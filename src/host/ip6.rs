@@ -146,7 +146,7 @@ fn is_anycast<O>(act: &Act<'_, '_, O>, dst: Ipv6Addr) -> bool {
 
 /// The counters of the interface that the local route names: the one that has the address. Of several the one that
 /// received the packet comes first. Linux: ip6_dst_idev.
-fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
+pub fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
     let (dst, iif, env) = (packet.hdr.dst(), packet.local.iif, act.env);
     let Some(table) = env.view.table::<Ipv6Addr>(TABLE_LOCAL).filter(|_| !dst.is_multicast()) else {
         return iif.slot;

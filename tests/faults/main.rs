@@ -117,7 +117,7 @@ impl Copy {
         let output = conform.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         // A panic is a fault found as well; anything else that ends a run early is not.
-        (said.contains("boxes differ") || said.contains("panicked"), said)
+        (said.contains("differences in ") || said.contains("panicked"), said)
     }
 
     fn try_one(&self, file: &str, fault: &Fault, family: &str) -> (bool, String) {

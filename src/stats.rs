@@ -53,7 +53,7 @@ counters! {
     Mib {
         Ip6InReceives Ip6InHdrErrors Ip6InTooBigErrors Ip6InNoRoutes Ip6InAddrErrors Ip6InUnknownProtos
         Ip6InTruncatedPkts Ip6InDiscards Ip6InDelivers Ip6OutForwDatagrams Ip6OutRequests Ip6OutDiscards
-        Ip6OutNoRoutes Ip6FragOKs Ip6FragFails Ip6FragCreates Ip6InMcastPkts Ip6OutMcastPkts Ip6InOctets
+        Ip6OutNoRoutes Ip6ReasmReqds Ip6ReasmOKs Ip6FragOKs Ip6FragFails Ip6FragCreates Ip6InMcastPkts Ip6OutMcastPkts Ip6InOctets
         Ip6OutOctets Ip6InMcastOctets Ip6OutMcastOctets Ip6InNoECTPkts Ip6InECT1Pkts Ip6InECT0Pkts Ip6InCEPkts
         Ip6OutTransmits
         Icmp6InMsgs Icmp6InErrors Icmp6OutMsgs Icmp6OutErrors Icmp6InCsumErrors Icmp6OutRateLimitHost
@@ -69,7 +69,7 @@ counters! {
         Icmp6OutType1 Icmp6OutType2 Icmp6OutType3 Icmp6OutType4 Icmp6OutType129 Icmp6OutType135
         Icmp6OutType136 Icmp6OutType137
         IpInReceives IpInHdrErrors IpInAddrErrors IpForwDatagrams IpInUnknownProtos IpInDiscards IpInDelivers
-        IpOutRequests IpOutDiscards IpOutNoRoutes IpFragOKs IpFragFails IpFragCreates IpOutTransmits
+        IpOutRequests IpOutDiscards IpOutNoRoutes IpReasmReqds IpFragOKs IpFragFails IpFragCreates IpOutTransmits
         IcmpInMsgs IcmpInErrors IcmpInCsumErrors IcmpInDestUnreachs IcmpInTimeExcds IcmpInParmProbs
         IcmpInSrcQuenchs IcmpInRedirects IcmpInEchos IcmpInEchoReps IcmpInTimestamps IcmpInTimestampReps
         IcmpInAddrMasks IcmpInAddrMaskReps

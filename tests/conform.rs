@@ -9,7 +9,7 @@ mod page;
 
 use serde_json::{Map, Value};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -190,6 +190,44 @@ fn an_interrupted_run_leaves_nothing_behind() {
     assert_eq!((status.code(), namespaces(&child)), (Some(1), 0));
 }
 
+#[test]
+fn a_killed_run_is_cleared_up_after_and_a_wait_can_be_ended() {
+    // Two frames, an hour apart: as a capture may have them.
+    let folder = tempfile::tempdir().unwrap();
+    let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/pcaps/ip6-hop-limit");
+    let mut frames = warren::conform::read_frames(&Path::new(recorded).join("in.pcapng")).unwrap();
+    frames.truncate(2);
+    frames[1].time += 3_600_000_000_000;
+    let long = folder.path().join("long.pcapng");
+    warren::conform::write_frames(&long, ["p0", "p1"].into_iter(), &frames, None).unwrap();
+    let arguments = format!("--pcap {} -s {recorded}/scenario.toml", long.display());
+    let start = || {
+        let child = command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let seen = (0..1000).any(|_| {
+            std::thread::sleep(Duration::from_millis(20));
+            namespaces(&child) == 2
+        });
+        assert!(seen, "no namespaces were made");
+        child
+    };
+    let mut killed = start();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(namespaces(&killed), 2);
+    let mut ended = start();
+    assert_eq!(namespaces(&killed), 0, "the next run clears up");
+    let id = rustix::process::Pid::from_raw(ended.id() as i32).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    assert_eq!((ended.wait().unwrap().code(), namespaces(&ended)), (Some(1), 0));
+}
+
+#[test]
+fn a_box_alone_is_one_box() {
+    let found = agree("--family 6 --seed 7 --box 3 --json");
+    assert_eq!(found["boxes"], 1);
+    assert!(found["frames"].as_u64().unwrap() > 100, "{}", found["frames"]);
+}
+
 /// Runs as a user without privilege, who can reach the program nowhere but in a folder of everybody's.
 fn as_nobody(arguments: &str) -> Output {
     let folder = tempfile::tempdir().unwrap();
@@ -214,6 +252,13 @@ fn without_root_it_runs_in_a_user_namespace_or_says_what_forbids_it() {
     }
 }
 
+/// A capture of the old format, with one frame of four bytes.
+const CLASSIC: &[u8] = &[
+    0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0,
+    0, // the file's header
+    0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 1, 2, 3, 4,
+];
+
 #[test]
 fn bad_input_is_one_line() {
     let says = |arguments: &str, code: i32, wanted: &str| {
@@ -223,11 +268,20 @@ fn bad_input_is_one_line() {
         assert!(text.contains(wanted), "{arguments}: {text}");
     };
     let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/pcaps/ip6-hop-limit/scenario.toml");
+    let folder = tempfile::tempdir().unwrap();
     says(&format!("--pcap /nonexistent.pcap -s {scenario}"), 1, "/nonexistent.pcap: cannot open it");
+    let classic = folder.path().join("classic.pcap");
+    std::fs::write(&classic, CLASSIC).unwrap();
+    let given = format!("--pcap {} -s {scenario}", classic.display());
+    says(&format!("{given} --in p9"), 1, "no link named \"p9\" in the scenario; there are: ");
+    says(&given, 1, "classic.pcap: packet 1: no link carries 4 bytes: leave it out");
+    let broken = folder.path().join("broken.toml");
+    std::fs::write(&broken, "link = [{ name = \"p0\" }]\nroute = [{ dst = \"10.0.0.0/8\", dev = \"p7\" }]\n")
+        .unwrap();
+    says(&format!("-s {}", broken.display()), 1, "broken.toml: route 1 (10.0.0.0/8): ");
     says("-s /nonexistent.toml", 1, "/nonexistent.toml: cannot open it: No such file");
     says("--family 5", 2, "--family");
     says("--generate 0", 2, "compares nothing");
-    let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().join("empty.toml");
     std::fs::write(&empty, "").unwrap();
     says(&format!("-s {}", empty.display()), 1, "no frame can be sent to such a router");

@@ -134,7 +134,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if ended.is_ok() || found.boxes > 0 {
         report(args, &found, start.elapsed().as_secs_f64())?;
     }
-    ended?;
+    ended.map_err(|why| named(args, why))?;
     let (differ, boxes) = (found.differing.len(), counted(found.boxes as usize, "box"));
     ensure!(differ == 0, "differences in {differ} of {boxes}");
     let done = if one_box { found.frames > 0 } else { found.frames >= plan.frames };
@@ -146,6 +146,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let of = if one_box { String::new() } else { format!(" of {}", plan.frames) };
     ensure!(done, "stopped after {}{of} frames: {why}", found.frames);
     Ok(())
+}
+
+/// What the kernel cannot be given of a scenario, with the file's name.
+fn named(args: &Args, why: ConformError) -> anyhow::Error {
+    match (&args.scenario, &why) {
+        (Some(path), ConformError::Meaning(what)) => anyhow!("{}: {what}", path.display()),
+        _ => why.into(),
+    }
 }
 
 /// A router of the user's. warren has to take it, or there is nothing to compare.

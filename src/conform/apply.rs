@@ -23,7 +23,9 @@ fn meaning(text: String) -> ConformError {
 /// Adds addresses, neighbours, next hops, routes and rules, in this order.
 pub fn apply(socket: &mut Socket, scenario: &Scenario, links: &Links) -> Result<()> {
     if !scenario.route_list.is_empty() {
-        return Err(meaning("[[route_list]]: a kernel namespace is given routes one by one".into()));
+        return Err(meaning(
+            "[[route_list]]: a kernel namespace is given routes one by one: write each as a [[route]]".into(),
+        ));
     }
     for entry in &scenario.address {
         socket.add_address(&address(entry, links)?, Mode::Add)?;
@@ -58,7 +60,10 @@ fn address(entry: &Address, links: &Links) -> Result<AddressMsg> {
             // A second address of the same subnet is made secondary by the kernel itself.
             "secondary" => {}
             other => {
-                return Err(meaning(format!("address {}: flag {other:?} cannot be asked for", entry.prefix)));
+                return Err(meaning(format!(
+                    "address {}: flag {other:?} cannot be asked for: leave it out",
+                    entry.prefix
+                )));
             }
         }
     }

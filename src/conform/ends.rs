@@ -38,10 +38,10 @@ impl End {
         Ok(End { link: link.to_owned(), socket })
     }
 
-    /// Sends a frame to the router.
-    pub fn send(&self, frame: &[u8]) -> Result<()> {
+    /// Sends a frame to the router, the one of this number.
+    pub fn send(&self, number: usize, frame: &[u8]) -> Result<()> {
         let sent = rustix::net::send(&self.socket, frame, SendFlags::empty());
-        let doing = || format!("send a frame of {} bytes into {}", frame.len(), self.link);
+        let doing = || format!("send frame {number}, of {} bytes, into {}", frame.len(), self.link);
         sent.map(|_| ()).map_err(|e| system(doing())(e))
     }
 

@@ -102,12 +102,12 @@ impl KernelBox {
         let mut seen = Vec::new();
         let (start, first) = (Instant::now(), frames.first().map_or(0, |f| f.time));
         let mut time = first;
-        for frame in frames {
+        for (frame, number) in frames.iter().zip(1..) {
             let due = start + Duration::from_nanos(frame.time.saturating_sub(first));
             wait(due, stop)?;
             let unknown = || ConformError::Meaning(format!("no link is called {:?}", frame.link));
             let end = self.ends.iter().find(|e| e.link == frame.link).ok_or_else(unknown)?;
-            end.send(&frame.bytes)?;
+            end.send(number, &frame.bytes)?;
             time = frame.time;
             seen.extend(self.take(time)?);
         }

@@ -34,7 +34,7 @@ pub const MASKS: [(&str, &str); 12] = [
     (SOLICITATION, "with its counters: when the router asks depends on its timers"),
     (ROUTER_SOLICITATION, "with its counters: it comes by a timer"),
     (REPORT, "with its counters: it comes by a timer, after a time drawn by lot"),
-    (REASSEMBLY, "of fragments for the router itself, which the host behind puts together"),
+    (REASSEMBLY, "that failed or ended: the host behind puts fragments together; how many came is compared"),
     (UNNAMED, "which have a number only; Icmp6InMsgs and IcmpInMsgs, which count them as well, are compared"),
     (
         ORDER,

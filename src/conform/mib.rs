@@ -1,7 +1,8 @@
 //! The kernel's counters as `/proc/net` shows them, by the names that `nstat` prints.
 //!
 //! Invariants: all are kept that warren has (`stats::Mib`) or that are not known here, so a counter that only a newer
-//! kernel has shows as a difference; those of [`uncounted`] are taken out by name. Only counters that are not zero are kept, so two pictures are equal exactly if they print alike.
+//! kernel has shows as a difference; those of [`uncounted`] are taken out by name. Only counters that are not zero are kept,
+//! so two pictures are equal exactly if they print alike.
 
 use super::masked::{REASSEMBLY, UNNAMED};
 use super::{Masked, Result, system};
@@ -67,13 +68,11 @@ impl Counters {
         self.dev.retain(|_, values| !values.is_empty());
     }
 
-    /// Takes out what warren has no counters for, and notes how many frames moved them.
+    /// Takes out what warren has no counters for, and notes how often they moved.
     pub fn take_uncounted(&mut self, masked: &mut Masked) {
         self.netns.retain(|name, value| {
             let mask = uncounted(name);
-            // The other counters of reassembly say what became of fragments that this one has counted.
-            let counts = mask == Some(UNNAMED) || name.ends_with("ReasmReqds");
-            mask.iter().filter(|_| counts).for_each(|mask| masked.add(mask, *value as usize, 0));
+            mask.iter().for_each(|mask| masked.add(mask, *value as usize, 0));
             mask.is_none()
         });
         for values in self.dev.values_mut() {
@@ -169,15 +168,15 @@ mod tests {
 
     #[test]
     fn what_warren_lacks_is_taken_out_by_name_and_all_else_stays() {
-        let all = [("Ip6ReasmReqds", 2), ("IpReasmFails", 1), ("Icmp6InType200", 3), ("Ip6ReasmFails", 9)];
-        let kept = [("Icmp6InType1", 5), ("IpExtNew", 1)];
+        let all = [("Ip6ReasmTimeout", 2), ("IpReasmOKs", 1), ("Icmp6InType200", 3), ("Ip6ReasmFails", 9)];
+        let kept = [("IpReasmReqds", 2), ("Icmp6InType1", 5), ("IpExtNew", 1)];
         let dev = BTreeMap::from([("p0".to_owned(), values(&[("Icmp6InType200", 3)]))]);
         let mut counters = Counters { netns: values(&[&all[..], &kept].concat()), dev };
         let mut masked = Masked::default();
         counters.take_uncounted(&mut masked);
         assert_eq!(counters, Counters { netns: values(&kept), dev: BTreeMap::new() });
         let frames = |name: &str| masked.0.get(name).map(|hidden| hidden.frames);
-        assert_eq!([REASSEMBLY, UNNAMED].map(frames), [Some(2), Some(3)]);
+        assert_eq!([REASSEMBLY, UNNAMED].map(frames), [Some(12), Some(3)]);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The extension headers of a packet for this host, up to the protocol that they lead to. RFC 8200 4;
 //! Linux: ip6_protocol_deliver_rcu, ipv6_destopt_rcv, ipv6_rthdr_rcv.
 
-use super::ip6::{Packet, Payload, error};
+use super::ip6::{Packet, Payload, error, owner};
 use super::segments::{self, Step};
 use crate::drop::DropReason as D;
 use crate::forward::act::Act;
 use crate::forward::decision::ReplyKind;
 use crate::forward::observe::Observer;
 use crate::frame::PktType;
+use crate::stats::Mib;
 use crate::wire::icmp::{IcmpHdr, v6};
 use crate::wire::ip6::{self, ExtHdr, FRAG_MF, FRAG_OFFSET, FragHdr, Ip6Hdr, RoutingHdr, opt};
 use crate::wire::l4::{TcpHdr, UdpHdr};
@@ -89,16 +90,21 @@ fn fragment<O: Observer>(
     at: usize,
     again: bool,
 ) -> Result<usize, D> {
+    let slot = Some(owner(act, packet));
+    if !again {
+        act.stats.mib(Mib::Ip6ReasmReqds, slot, 1);
+    }
+    let payload = usize::from(packet.hdr.payload_len.get());
+    let header = FragHdr::ref_from_prefix(data).ok().filter(|_| payload != 0 && !again);
     let mut bad = |code, pointer: usize| {
         error(act, packet, ReplyKind::ParamProblem(code, pointer as u32));
         Err(D::V6FragmentForm)
     };
-    let payload = usize::from(packet.hdr.payload_len.get());
-    let header = FragHdr::ref_from_prefix(data).ok().filter(|_| payload != 0 && !again);
     let Some((fragment, rest)) = header else { return bad(v6::HDR_FIELD, at) };
     let frag = fragment.frag.get();
     if frag & (FRAG_OFFSET | FRAG_MF) == 0 {
         act.rule("fragment that is the whole packet");
+        act.stats.mib(Mib::Ip6ReasmOKs, slot, 1);
         return Ok(size_of::<FragHdr>());
     }
     if first_is_cut(packet) {

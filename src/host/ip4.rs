@@ -1,7 +1,6 @@
 //! IPv4 packets for this host: echo, closed ports, unknown protocols. RFC 1122 3.2; Linux: ip_local_deliver, icmp_rcv.
 
 use super::Local;
-use super::kinds;
 use super::send::{Head4, route4, send4};
 use super::transport::{self, Malformed, TCP_LEN};
 use crate::drop::DropReason as D;
@@ -10,6 +9,7 @@ use crate::forward::decision::{Decision, ReplyKind, Target, Verdict};
 use crate::forward::ip4::echo::Echo;
 use crate::forward::ip4::options::{self, Options};
 use crate::forward::ip4::{addr, icmp, route};
+use crate::forward::l3::kinds;
 use crate::forward::observe::{Observer, Rule};
 use crate::frame::PktType;
 use crate::iface::Iface;
@@ -50,7 +50,12 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) {
     let options = options::delivered(act.env, local.iif, bytes, !group);
     let dst = options.as_ref().and_then(|o| o.address(16)).unwrap_or(hdr.dst());
     let packet = Packet { local: Local { bytes, ..*local }, hdr, data, group, options, dst };
-    let done = if hdr.is_fragment() { Err(D::V4HostFragment) } else { protocol(act, &packet) };
+    let done = if hdr.is_fragment() {
+        act.stats.mib(Mib::IpReasmReqds, None, 1);
+        Err(D::V4HostFragment)
+    } else {
+        protocol(act, &packet)
+    };
     if !matches!(done, Err(D::V4HostFragment | D::V4UnknownProtocol)) {
         act.stats.mib(Mib::IpInDelivers, None, 1);
     }

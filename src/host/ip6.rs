@@ -5,12 +5,13 @@ use super::Local;
 use super::neighbours::Heard;
 use super::send::{Head6, route6, send6, slot6, source6};
 use super::transport::{self, Malformed, TCP_LEN};
-use super::{exthdrs, exthdrs::Way, kinds, ndisc};
+use super::{exthdrs, exthdrs::Way, ndisc};
 use crate::drop::DropReason as D;
 use crate::forward::act::{Act, Quote};
 use crate::forward::decision::ReplyKind;
 use crate::forward::ip6::own::{self, Made};
 use crate::forward::ip6::{addr, icmp};
+use crate::forward::l3::kinds;
 use crate::forward::l3::limit::jiffies;
 use crate::forward::observe::{Observer, Rule};
 use crate::frame::{Meta, PktType};
@@ -148,7 +149,7 @@ fn is_anycast<O>(act: &Act<'_, '_, O>, dst: Ipv6Addr) -> bool {
 
 /// The counters of the interface that the local route names: the one that has the address. Of several the one that
 /// received the packet comes first. Linux: ip6_dst_idev.
-fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
+pub fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
     let (dst, iif, env) = (packet.hdr.dst(), packet.local.iif, act.env);
     let Some(table) = env.view.table::<Ipv6Addr>(TABLE_LOCAL).filter(|_| !dst.is_multicast()) else {
         return iif.slot;

@@ -118,7 +118,8 @@ pub fn send4<'a, O: Observer>(
     let (next, fixed) = (route.next_hop(head.dst), ip4::route::for_all(act.env, &route, head.dst));
     let broadcast = route.found == RouteType::Broadcast;
     if broadcast {
-        ip4::icmp::heard_here(act, oif, &header, len.into());
+        let kind = body.first().copied().unwrap_or_default();
+        ip4::icmp::heard_here(act, oif, &header, kind, len.into());
     }
     if u32::from(len) > mtu {
         act.rule("answer cut into fragments");

@@ -121,7 +121,7 @@ impl Copy {
         let output = conform.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         // A panic is a fault found as well; anything else that ends a run early is not.
-        (said.contains("boxes differ") || said.contains("panicked"), said)
+        (said.contains("differences in ") || said.contains("panicked"), said)
     }
 
     /// As [`Copy::differs`], with a fault; or why it does not build.

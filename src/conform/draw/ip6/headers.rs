@@ -31,7 +31,7 @@ pub fn chain(lot: &mut Lot, protocol: u8, local: bool) -> Chain {
             kinds.push(kind);
         }
     }
-    if lot.chance(4) {
+    if lot.chance(6) {
         // Not where it belongs: twice, or behind others.
         kinds.push(lot.one(&[proto::HOPOPTS, proto::DSTOPTS, proto::ROUTING, proto::FRAGMENT]));
     }

@@ -13,6 +13,8 @@ pub enum Side {
     In,
     /// The interface that the chosen route sends on.
     Out,
+    /// No interface's: it is counted for the namespace alone.
+    Neither,
 }
 
 /// One line of the table.
@@ -68,6 +70,7 @@ drop_reasons! {
     GsoTooBig PKT_TOO_BIG [] "" skb_gso_validate_network_len "A super-frame would need segments larger than the way out allows and may be cut no further here.";
 
     // ip6_rcv_core
+    V6NoInterface NOT_SPECIFIED [Neither Ip6InDiscards] "8200 5" ip6_rcv_core "The interface that received the packet has no IPv6: its MTU is below 1280.";
     V6Disabled IPV6DISABLED [In Ip6InDiscards] "" ip6_rcv_core "IPv6 is switched off on the interface that received the packet.";
     V6Short IP_INHDR [In Ip6InHdrErrors] "8200 3" ip6_rcv_core "Fewer than the 40 bytes of an IPv6 header arrived.";
     V6Version UNHANDLED_PROTO [In Ip6InHdrErrors] "8200 3" ip6_rcv_core "The version field is not 6.";
@@ -104,7 +107,7 @@ drop_reasons! {
     V6MulticastNotMember NOT_SPECIFIED [] "" ip6_mc_input "Nobody here listens to the group and multicast forwarding is off.";
 
     // ip6_forward
-    V6ForwardingOff IP_INADDRERRORS [In Ip6InAddrErrors] "" ip6_forward "Forwarding is switched off for the interface that received the packet.";
+    V6ForwardingOff IP_INADDRERRORS [In Ip6InAddrErrors] "" ip6_forward "Forwarding is off, and nothing forces it on the ingress interface.";
     V6NotHost NOT_SPECIFIED [] "4443 2.4" ip6_forward "A unicast packet in a layer-2 broadcast or multicast frame is not forwarded.";
     V6HopLimit IP_INHDR [In Ip6InHdrErrors] "8200 3" ip6_forward "The hop limit ran out here.";
     V6ProxyLinkLocal NOT_SPECIFIED [In Ip6InDiscards] "4389 4.1" ip6_forward_proxy_check "A proxied link-local address cannot be reached through a router.";

@@ -154,7 +154,11 @@ impl<'a, O: Observer> Act<'a, '_, O> {
     pub fn count_drop(&mut self, reason: DropReason, in_slot: Option<u16>, out_slot: Option<u16>) {
         self.stats.drop(reason as usize);
         for (side, mib) in reason.info().counters {
-            let slot = if *side == Side::In { in_slot } else { out_slot };
+            let slot = match side {
+                Side::In => in_slot,
+                Side::Out => out_slot,
+                Side::Neither => None,
+            };
             self.stats.mib(*mib, slot, 1);
         }
     }

@@ -112,6 +112,11 @@ impl<'a, 'o, O: Observer> Ctx<'a, 'o, O> {
         self.push(mib, Some(self.iif.slot), by);
     }
 
+    /// Counts for the namespace alone.
+    pub fn count_alone(&mut self, mib: Mib, by: usize) {
+        self.push(mib, None, by);
+    }
+
     /// Counts on the route's interface.
     pub fn count_out(&mut self, mib: Mib, by: usize) {
         self.push(mib, self.oif.map(|o| o.slot), by);

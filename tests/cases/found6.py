@@ -1,7 +1,7 @@
 """IPv6 forwarding where rules, options and next hops meet: small routers that drawn boxes shrank to."""
 
 from box import Case, finish, neighbour, route, router, table, udp
-from scapy.all import TCP, ICMPv6EchoRequest, ICMPv6ND_NS, ICMPv6ND_RS, ICMPv6NDOptSrcLLAddr, Raw
+from scapy.all import TCP, Ether, ICMPv6EchoRequest, ICMPv6ND_NS, ICMPv6ND_RS, ICMPv6NDOptSrcLLAddr, Raw
 
 
 def ioam(kind, *trace):
@@ -193,3 +193,9 @@ case = Case("ip6-route-over-lo", "A route over lo rejects like an unreachable on
 for dst in ("2001:db8:40::9", "2001:db8:a2::9", "2001:db8:a2:40::9", "2001:db8:41::1", "2001:db8:41::", "2001:db8:41::2", "2001:db8:42::9", "fec0::9", "::"):
     case.ip6(dst=dst)
     case.ip6(dst=dst, hlim=1)
+
+case = Case("ip6-mtu-below-the-smallest", "A link that is too small for IPv6 counts nothing of its own.", router(mtu=1279))
+case.ip6(dev="p1")
+case.ip6(dev="p1", dst="ff02::1", mac="33:33:00:00:00:01")
+case.ip6(b"", dev="p1", tc=3, nh=59)
+case.frame(Ether(src="02:00:00:00:01:02", dst="02:00:00:00:00:03", type=0x86DD) / Raw(b"x" * 20), dev="p1")

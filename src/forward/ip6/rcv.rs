@@ -6,7 +6,7 @@ use super::super::observe::Observer;
 use super::{Packet, ecn_counter, exthdrs};
 use crate::drop::DropReason as D;
 use crate::frame::{Meta, PktType};
-use crate::iface::LinkKind;
+use crate::iface::{Iface, LinkKind};
 use crate::stats::Mib;
 use crate::wire::ip6::{self, Ip6Hdr};
 use crate::wire::proto;
@@ -18,6 +18,11 @@ pub fn receive<'p, O: Observer>(
     bytes: &'p [u8],
     meta: Meta,
 ) -> Result<Packet<'p>, D> {
+    if !has_ipv6(cx.iif) {
+        cx.count_alone(Mib::Ip6InReceives, 1);
+        cx.count_alone(Mib::Ip6InOctets, bytes.len());
+        cx.check(D::V6NoInterface, false)?;
+    }
     cx.count_in(Mib::Ip6InReceives, 1);
     cx.count_in(Mib::Ip6InOctets, bytes.len());
     cx.check(D::V6Disabled, cx.iif.conf6.disable_ipv6 == 0)?;
@@ -38,6 +43,12 @@ pub fn receive<'p, O: Observer>(
         exthdrs::hop_by_hop(cx, &mut packet)?;
     }
     Ok(packet)
+}
+
+/// Whether a link has IPv6 at all, with sysctls and counters of its own: its MTU must be the smallest that IPv6 allows.
+/// RFC 8200 5; Linux: addrconf_notify, which leaves lo alone.
+fn has_ipv6(link: &Iface) -> bool {
+    link.mtu >= ip6::MIN_MTU || link.kind == LinkKind::Loopback
 }
 
 /// Addresses that may not come from a wire.

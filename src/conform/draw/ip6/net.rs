@@ -19,10 +19,13 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario, slow: bool) {
         let (name, index, mtu) = (format!("p{n}"), Some(2 + n as u32), Some(lot.one(&MTUS)));
         s.link.push(Link { name, index, mtu, ..Link::default() });
     }
-    let fate = lot.below(5);
+    let fate = lot.below(6);
     if let Some(last) = s.link.last_mut().filter(|_| count > 2) {
         last.up = (fate == 0).then_some(false);
         last.carrier = (fate == 1).then_some(false);
+        if fate == 2 && lot.chance(30) {
+            last.mtu = Some(lot.one(&[68, 600, 1279]));
+        }
     }
     for n in 0..count {
         addresses(lot, s, n, count);
@@ -43,6 +46,10 @@ fn doc(third: usize, rest: u64) -> u128 {
 
 fn addresses(lot: &mut Lot, s: &mut Scenario, n: usize, count: usize) {
     let Some(dev) = s.link.get(n).map(|l| l.name.clone()) else { return };
+    // Too small a link has no IPv6, nor its sysctls.
+    if s.link.get(n).is_some_and(|l| l.mtu.is_some_and(|mtu| mtu < 1280)) {
+        return;
+    }
     // Whether IPv6 is off on the last link.
     if n > 1 && lot.chance(5) {
         set(s, format!("net.ipv6.conf.{dev}.disable_ipv6"), 1);
@@ -89,7 +96,8 @@ fn addresses(lot: &mut Lot, s: &mut Scenario, n: usize, count: usize) {
 
 fn neighbours(lot: &mut Lot, s: &mut Scenario, n: usize, slow: bool) {
     let Some(dev) = s.link.get(n).map(|l| l.name.clone()) else { return };
-    if s.sysctl.contains_key(&format!("net.ipv6.conf.{dev}.disable_ipv6")) {
+    let small = s.link.get(n).is_some_and(|l| l.mtu.is_some_and(|mtu| mtu < 1280));
+    if small || s.sysctl.contains_key(&format!("net.ipv6.conf.{dev}.disable_ipv6")) {
         return;
     }
     let ours: Vec<Ipv6Addr> = own(s).map(|(_, net)| net.addr()).collect();

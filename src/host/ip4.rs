@@ -1,13 +1,13 @@
 //! IPv4 packets for this host: echo, closed ports, unknown protocols. RFC 1122 3.2; Linux: ip_local_deliver, icmp_rcv.
 
 use super::Local;
-use super::kinds;
 use super::send::{Head4, route4, send4};
 use super::transport::{self, Malformed, TCP_LEN};
 use crate::drop::DropReason as D;
 use crate::forward::act::{Act, Quote};
 use crate::forward::decision::{Decision, ReplyKind, Target, Verdict};
 use crate::forward::ip4::{addr, icmp, route};
+use crate::forward::l3::kinds;
 use crate::forward::observe::{Observer, Rule};
 use crate::frame::PktType;
 use crate::iface::Iface;

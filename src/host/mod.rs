@@ -11,7 +11,6 @@ mod arp;
 mod exthdrs;
 mod ip4;
 mod ip6;
-mod kinds;
 pub mod loopback;
 mod ndisc;
 mod neighbours;

@@ -106,7 +106,8 @@ pub fn send4<'a, O: Observer>(
     let (next, fixed) = (route.next_hop(head.dst), ip4::route::for_all(act.env, &route, head.dst));
     let broadcast = route.found == RouteType::Broadcast;
     if broadcast {
-        ip4::icmp::heard_here(act, oif, &header, len.into());
+        let kind = body.first().copied().unwrap_or_default();
+        ip4::icmp::heard_here(act, oif, &header, kind, len.into());
     }
     // Of what the host makes the route's own MTU alone counts, larger than the link's though it be. Linux: ipv4_mtu.
     let wished = route.path.map_or(0, |p| p.mtu);

@@ -3,7 +3,7 @@
 
 use super::super::act::{Act, Quote};
 use super::super::decision::{Decision, ReplyKind, Target, Verdict};
-use super::super::l3::limit::jiffies;
+use super::super::l3::{kinds, limit::jiffies};
 use super::super::observe::{Observer, Rule};
 use super::{addr, forward, route};
 use crate::drop::DropReason as D;
@@ -209,14 +209,14 @@ pub fn send<O: Observer>(
     if back.found == RouteType::Broadcast {
         act.stats.mib(Mib::IpExtOutBcastPkts, Some(out.slot), 1);
         act.stats.mib(Mib::IpExtOutBcastOctets, Some(out.slot), len as u64);
-        heard_here(act, out, &header, len);
+        heard_here(act, out, &header, kind_byte, len);
     }
     act.send_made(out, back.next_hop(to), route::for_all(env, &back, to), place, quote.iif);
 }
 
 /// A broadcast of our own is for this host as well. It says nothing that a host acts on, so that it is only counted: an ICMP
-/// message of these kinds is an error where all hear it. Linux: ip_mc_output, dev_loopback_xmit, icmp_rcv.
-pub fn heard_here<O: Observer>(act: &Act<'_, '_, O>, by: &Iface, hdr: &Ip4Hdr, len: usize) {
+/// message of these kinds (`kind`, of ICMP alone) is an error where all hear it. Linux: ip_mc_output, dev_loopback_xmit, icmp_rcv.
+pub fn heard_here<O: Observer>(act: &Act<'_, '_, O>, by: &Iface, hdr: &Ip4Hdr, kind: u8, len: usize) {
     for mib in [Mib::IpInReceives, Mib::IpExtInBcastPkts, Mib::IpInDelivers, super::ecn_counter(hdr.tos)] {
         act.stats.mib(mib, Some(by.slot), 1);
     }
@@ -224,6 +224,7 @@ pub fn heard_here<O: Observer>(act: &Act<'_, '_, O>, by: &Iface, hdr: &Ip4Hdr, l
         act.stats.mib(mib, Some(by.slot), len as u64);
     }
     if hdr.proto == proto::ICMP {
+        kinds::of4(kind).iter().for_each(|&mib| act.stats.mib(mib, None, 1));
         act.stats.mib(Mib::IcmpInMsgs, None, 1);
         act.stats.mib(Mib::IcmpInErrors, None, 1);
     }

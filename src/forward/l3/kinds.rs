@@ -1,5 +1,5 @@
 //! What is counted of ICMP messages for this host by their type, under its name and under its number. Types that the kernel
-//! has no name for are not counted here. Called by `ip4` and `ip6`.
+//! has no name for are not counted here. Called by the host, and where a broadcast of its own is heard.
 //!
 //! Linux: ICMPMSGIN_INC_STATS in icmp_rcv, ICMP6MSGIN_INC_STATS in icmpv6_rcv.
 

@@ -1,5 +1,6 @@
 //! Steps that are equal in both families.
 
 pub mod gso;
+pub mod kinds;
 pub mod limit;
 pub mod multipath;

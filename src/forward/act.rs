@@ -334,6 +334,13 @@ impl<'a, O: Observer> Act<'a, '_, O> {
         self.observer.rule(name);
     }
 
+    /// The same, if it was.
+    pub fn rule_if(&mut self, applied: bool, name: &'static str) {
+        if applied {
+            self.observer.rule(name);
+        }
+    }
+
     /// Drops what was not dropped when it was decided for: told to the observer, and counted.
     pub fn refuse(&mut self, reason: DropReason, in_slot: Option<u16>, out_slot: Option<u16>) {
         self.observer.check(reason, false);

@@ -90,6 +90,13 @@ impl<'a, 'o, O: Observer> Ctx<'a, 'o, O> {
         self.observer.rule(name);
     }
 
+    /// A rule was applied that drops nothing, if it was.
+    pub fn rule_if(&mut self, applied: bool, name: &'static str) {
+        if applied {
+            self.observer.rule(name);
+        }
+    }
+
     /// Who watches, for a search that is done without these notes.
     pub fn observer(&mut self) -> &mut O {
         self.observer

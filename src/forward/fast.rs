@@ -64,7 +64,8 @@ fn v6<'a>(env: Env<'a>, iif: &'a Iface, bytes: &[u8], meta: &Meta) -> Option<Fas
     let oif = env.state.ifaces.get(member.oif)?;
     let mtu = u32::try_from(oif.conf6.mtu).unwrap_or(0);
     let fits = oif.conf6.disable_ipv6 == 0 && gso::fits(packet, &meta.offload, mtu);
-    if oif.index == iif.index || !fits {
+    // A route over lo rejects. Linux: fib6_is_reject.
+    if oif.index == iif.index || oif.kind == LinkKind::Loopback || !fits {
         return None;
     }
     let next = member.via.unwrap_or(IpAddr::V6(dst));

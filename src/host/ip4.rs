@@ -6,6 +6,8 @@ use super::transport::{self, Malformed, TCP_LEN};
 use crate::drop::DropReason as D;
 use crate::forward::act::{Act, Quote};
 use crate::forward::decision::{Decision, ReplyKind, Target, Verdict};
+use crate::forward::ip4::echo::Echo;
+use crate::forward::ip4::options::{self, Options};
 use crate::forward::ip4::{addr, icmp, route};
 use crate::forward::l3::kinds;
 use crate::forward::observe::{Observer, Rule};
@@ -20,6 +22,10 @@ use warren_fib::{RouteType, RuleKey};
 use zerocopy::FromBytes;
 
 const ECHOED: Rule = Rule::new("ICMP echo reply", "1122 3.2.2.6", "icmp_reply");
+const ECHO_OFF: Rule = Rule::new("no echo reply: switched off", "", "icmp_echo");
+const ECHO_TO_ALL: Rule =
+    Rule::new("no echo reply: asked of a group or broadcast", "1122 3.2.2.6", "icmp_rcv");
+const NO_OPTIONS: Rule = Rule::new("no answer: its options cannot be repeated", "1122 3.2.2.6", "icmp_reply");
 const RESET: Rule = Rule::new("TCP reset over IPv4", "9293 3.10.7.1", "tcp_v4_send_reset");
 
 /// A packet, its header, and its data.
@@ -29,6 +35,10 @@ struct Packet<'p, 'a> {
     data: &'p [u8],
     /// For a group or all hosts of a subnet, not for us alone.
     group: bool,
+    /// The options as the way in left them; none if it has none.
+    options: Option<Options>,
+    /// Where it came to at last, perhaps by a source route.
+    dst: Ipv4Addr,
 }
 
 /// Answers a packet whose header the forwarder found good. Linux: ip_protocol_deliver_rcu.
@@ -37,7 +47,9 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) {
     let Some(bytes) = local.bytes.get(..usize::from(hdr.total_len.get())) else { return };
     let Some(data) = bytes.get(hdr.ihl()..) else { return };
     let group = is_group(act, local.iif, hdr);
-    let packet = Packet { local: Local { bytes, ..*local }, hdr, data, group };
+    let options = options::delivered(act.env, local.iif, bytes, !group);
+    let dst = options.as_ref().and_then(|o| o.address(16)).unwrap_or(hdr.dst());
+    let packet = Packet { local: Local { bytes, ..*local }, hdr, data, group, options, dst };
     let done = if hdr.is_fragment() {
         act.stats.mib(Mib::IpReasmReqds, None, 1);
         Err(D::V4HostFragment)
@@ -58,9 +70,12 @@ fn protocol<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> R
         proto::UDP => udp(act, packet),
         proto::TCP => tcp(act, packet),
         // Reports of others' groups are heard and of no use here.
-        proto::IGMP => Ok(()),
+        proto::IGMP => {
+            act.rule("IGMP: heard");
+            Ok(())
+        }
         _ => {
-            unreachable(act, packet, v4::PROT_UNREACH);
+            unreachable(act, packet, packet.local.bytes, v4::PROT_UNREACH);
             Err(D::V4UnknownProtocol)
         }
     }
@@ -77,13 +92,17 @@ fn is_group<O>(act: &Act<'_, '_, O>, iif: &Iface, hdr: &Ip4Hdr) -> bool {
 }
 
 /// Nobody is here for the packet. Linux: icmp_send; nothing is said to groups.
-fn unreachable<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, code: u8) {
+fn unreachable<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, bytes: &[u8], code: u8) {
     if packet.group {
-        return;
+        return act.rule("no ICMP error: nobody here for a group's packet");
     }
-    let Local { bytes, meta, iif, .. } = packet.local;
+    let Local { meta, iif, .. } = packet.local;
     let quote = Quote { bytes, hops: packet.hdr.ttl, pkt_type: meta.pkt_type, iif };
-    let decision = Decision { target: Target::Us, ..Decision::bare(Verdict::Local) };
+    let mut decision = Decision { target: Target::Us, ..Decision::bare(Verdict::Local) };
+    if let Some(options) = &packet.options {
+        decision.echo = Echo::of(act.env, options);
+        decision.header = options.changed.then(|| options.header.clone());
+    }
     icmp::send(act, &quote, &decision, ReplyKind::Unreachable(code));
 }
 
@@ -98,15 +117,20 @@ fn icmp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Resul
     kinds::of4(head.kind).iter().for_each(|&mib| act.stats.mib(mib, None, 1));
     let sysctl = &act.env.state.sysctl.ip4;
     if head.kind != v4::ECHO {
-        if is_wrong(head, rest, packet.group) {
+        let wrong = is_wrong(head, rest, packet.group);
+        act.rule(if wrong { "ICMP: heard, counted as an error" } else { "ICMP: heard" });
+        if wrong {
             act.stats.mib(Mib::IcmpInErrors, None, 1);
         }
         return Ok(());
     }
     if packet.group && sysctl.icmp_echo_ignore_broadcasts != 0 {
         act.stats.mib(Mib::IcmpInErrors, None, 1);
+        act.unsent(ECHO_TO_ALL, format_args!("to {}", packet.hdr.src()));
     } else if sysctl.icmp_echo_ignore_all == 0 {
         echo(act, packet);
+    } else {
+        act.unsent(ECHO_OFF, format_args!("to {}", packet.hdr.src()));
     }
     Ok(())
 }
@@ -150,14 +174,26 @@ fn is_of_sockets(protocol: u8) -> bool {
     matches!(protocol, proto::TCP | proto::UDP | UDP_LITE | RAW)
 }
 
+/// What of a packet's options its answer repeats; `None` if it cannot, and then there is no answer. Linux: ip_options_echo.
+fn repeated<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Option<Echo> {
+    let Some(options) = &packet.options else { return Some(Echo::default()) };
+    let echo = Echo::of(act.env, options);
+    if echo.is_none() {
+        act.unsent(NO_OPTIONS, format_args!("to {}", packet.hdr.src()));
+    }
+    echo
+}
+
 /// RFC 1122 3.2.2.6: from the address asked, with the same data and TOS. Linux: icmp_echo, icmp_reply.
 fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
     let (hdr, iif) = (packet.hdr, packet.local.iif);
-    let (mut peer, tos) = (hdr.src(), hdr.tos);
+    let tos = hdr.tos;
+    let Some(repeated) = repeated(act, packet) else { return };
+    let mut peer = repeated.first_hop.unwrap_or(hdr.src());
     let mut src = if packet.group {
-        addr::spec_dst(act.env, iif, peer, tos).unwrap_or(Ipv4Addr::UNSPECIFIED)
+        addr::spec_dst(act.env, iif, hdr.src(), tos).unwrap_or(Ipv4Addr::UNSPECIFIED)
     } else {
-        hdr.dst()
+        packet.dst
     };
     if !icmp::may_send(act, v4::ECHO_REPLY, 0, iif) {
         return act.unsent(
@@ -184,6 +220,10 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
             format_args!("to {peer}"),
         );
     }
+    if !icmp::can_be_made(act, &way.0, way.1) {
+        return;
+    }
+    act.rule(if packet.group { "echo: from an address chosen" } else { "echo: from the address asked" });
     let mut reply = packet.data.to_vec();
     if let Some(kind) = reply.first_mut() {
         *kind = v4::ECHO_REPLY;
@@ -196,32 +236,36 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
     for mib in [Mib::IcmpOutMsgs, Mib::IcmpOutEchoReps, Mib::IcmpMsgOutType0] {
         act.stats.mib(mib, None, 1);
     }
-    let head = Head4 { src, dst: peer, tos, proto: proto::ICMP, fragment: true, rule: ECHOED };
+    let options = repeated.finish(src, act.env.wall);
+    let head = Head4 { src, dst: peer, tos, proto: proto::ICMP, fragment: true, rule: ECHOED, options };
     send4(act, &packet.local, way, &head, &reply);
 }
 
 /// RFC 1122 4.1.3.1; Linux: __udp4_lib_rcv.
 fn udp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result<(), D> {
     let Some((udp, datagram)) = transport::datagram(packet.data, false) else {
+        act.rule("UDP: cut short, counted as an error");
         act.stats.mib(Mib::UdpInErrors, None, 1);
         return Ok(());
     };
     let hdr = packet.hdr;
-    let pseudo = csum::pseudo4(hdr.src(), hdr.dst(), proto::UDP, datagram.len() as u16);
+    let pseudo = csum::pseudo4(hdr.src(), packet.dst, proto::UDP, datagram.len() as u16);
     let unchecked = udp.csum.get() == 0 || packet.local.sum_is_known();
     // The sum of a longer one is left to whoever reads it. Linux: CHECKSUM_BREAK.
     let read = !packet.group || datagram.len() <= 76;
     if read && !unchecked && !transport::sum_is_right(pseudo, datagram) {
         return Err(D::V4UdpChecksum);
     }
+    act.rule_if(unchecked, "UDP: its checksum is not asked for");
     if packet.group {
+        act.rule("UDP: to a group, taken without a word");
         act.stats.mib(Mib::UdpIgnoredMulti, None, 1);
         return Ok(());
     }
+    act.rule_if(datagram.len() < packet.data.len(), "UDP: what is behind the datagram is cut");
     // What is behind the datagram is not quoted.
     let bytes = packet.local.bytes.get(..hdr.ihl() + datagram.len()).unwrap_or(packet.local.bytes);
-    let cut = Packet { local: Local { bytes, ..packet.local }, ..*packet };
-    unreachable(act, &cut, v4::PORT_UNREACH);
+    unreachable(act, packet, bytes, v4::PORT_UNREACH);
     Err(D::V4UdpNoSocket)
 }
 
@@ -234,13 +278,17 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result
     act.stats.mib(Mib::TcpInSegs, None, 1);
     match transport::segment(packet.data) {
         Ok(_) => {}
-        Err(Malformed::Short) => return Ok(()),
+        Err(Malformed::Short) => {
+            act.rule("TCP: cut short");
+            return Ok(());
+        }
         Err(Malformed::Header) => {
+            act.rule("TCP: its header is too short, counted as an error");
             act.stats.mib(Mib::TcpInErrs, None, 1);
             return Ok(());
         }
     }
-    let (src, dst) = (hdr.dst(), hdr.src());
+    let (src, dst) = (packet.dst, hdr.src());
     let pseudo = csum::pseudo4(dst, src, proto::TCP, packet.data.len() as u16);
     if !local.sum_is_known() && !transport::sum_is_right(pseudo, packet.data) {
         return Err(D::V4TcpChecksum);
@@ -251,7 +299,9 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result
     let pseudo = csum::pseudo4(src, dst, proto::TCP, TCP_LEN as u16);
     // The ECN bits are the sender's business alone.
     let tos = hdr.tos & !3;
-    let mut key = route::own_key(act.env, src, dst, tos & 0x1e);
+    let repeated = repeated(act, packet);
+    let to = repeated.as_ref().and_then(|r| r.first_hop).unwrap_or(dst);
+    let mut key = route::own_key(act.env, src, to, tos & 0x1e);
     let (sport, dport) = l4::ports(proto::TCP, packet.data);
     (key.sport, key.dport) = (u16::from_be_bytes(dport), u16::from_be_bytes(sport));
     key.ipproto = proto::TCP;
@@ -259,8 +309,10 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result
         // Counted whether there is a way or not.
         act.stats.mib(Mib::TcpOutSegs, None, 1);
         act.stats.mib(Mib::TcpOutRsts, None, 1);
-        if let Some(way) = route4(act, &key) {
-            let head = Head4 { src, dst, tos, proto: proto::TCP, fragment: false, rule: RESET };
+        act.rule("TCP: a segment for nobody is counted as answered");
+        if let (Some(repeated), Some(way)) = (repeated, route4(act, &key)) {
+            let options = repeated.finish(src, act.env.wall);
+            let head = Head4 { src, dst: to, tos, proto: proto::TCP, fragment: false, rule: RESET, options };
             send4(act, local, way, &head, &reset);
         }
     }

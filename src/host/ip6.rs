@@ -30,6 +30,8 @@ const ECHO_OFF: Rule = Rule::new("no echo reply: switched off", "", "icmpv6_echo
 const ECHO_LOST: Rule = Rule::new("no echo reply: no route back", "", "icmpv6_echo_reply");
 const ECHO_MUTE: Rule = Rule::new("no echo reply: no address to speak from", "6724 5", "icmpv6_echo_reply");
 const ECHO_LIMIT: Rule = Rule::new("no echo reply: limited", "4443 2.4", "icmpv6_xrlim_allow");
+const ECHO_MAPPED: Rule =
+    Rule::new("no echo reply: a mapped address speaks to its like alone", "", "ip6_dst_lookup_tail");
 const RESET: Rule = Rule::new("TCP reset", "9293 3.10.7.1", "tcp_v6_send_response");
 
 /// Up to so many bytes a checksum is computed at once (`CHECKSUM_BREAK`).
@@ -280,6 +282,9 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[
     let Some(src) = keeps.then_some(asked).or(chosen).or_else(|| source6(act, &way.0, way.1, peer)) else {
         return act.unsent(ECHO_MUTE, format_args!("to {peer}"));
     };
+    if !own::may_speak(src, peer) {
+        return act.unsent(ECHO_MAPPED, format_args!("from {src} to {peer}"));
+    }
     if env.state.sysctl.ratemask6.contains(v6::ECHO_REPLY) {
         let now = jiffies(env.now);
         let global = &env.state.sysctl.ip4;
@@ -370,6 +375,7 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u
         && let (sport, dport) = (segment.dst_port.get(), segment.src_port.get())
         && let made = (Made { label: flow_label, ..Made::tcp(sport, dport) })
         && let Some((way, _)) = route6(act, made, Some(src), dst, oif)
+        && own::may_speak(src, dst)
     {
         act.stats.mib(Mib::TcpOutSegs, None, 1);
         act.stats.mib(Mib::TcpOutRsts, None, 1);

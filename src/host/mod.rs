@@ -4,8 +4,8 @@
 //! the forwarder's outputs, what is learned of neighbours is told by [`Host::learned`] and written by whoever owns the
 //! state. [`standalone`] runs it live; replay hands it the frames in [`crate::forward::Forwarder::local`].
 //!
-//! Not done: fragments are not put together, sources of IPv4 source routes and options are not answered along them,
-//! and addresses are taken as unique without asking the link (no duplicate address detection).
+//! Not done: fragments are not put together, and addresses are taken as unique without asking the link (no duplicate
+//! address detection).
 
 mod arp;
 mod exthdrs;

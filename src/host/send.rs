@@ -4,7 +4,7 @@ use super::Local;
 use crate::forward::act::Act;
 use crate::forward::ctx;
 use crate::forward::ip4::fragment::{self, Way};
-use crate::forward::ip4::{self, route::Route as Route4};
+use crate::forward::ip4::{self, route::MTU_MIN, route::Route as Route4};
 use crate::forward::ip6::own::{self, Made};
 use crate::forward::ip6::{addr, output, route::Kind, route::Route as Route6};
 use crate::forward::observe::{Observer, Rule};
@@ -13,6 +13,7 @@ use crate::stats::Mib;
 use crate::wire::ip4::{FRAG_DF, Ip4Hdr};
 use crate::wire::ip6::{FRAG_MF, FragHdr, Ip6Hdr};
 use crate::wire::proto;
+use arrayvec::ArrayVec;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use warren_fib::{RouteType, RuleKey};
 use zerocopy::IntoBytes;
@@ -28,6 +29,8 @@ pub struct Head4 {
     pub rule: Rule,
     /// May be cut on its way; it then bears an identification.
     pub fragment: bool,
+    /// Options, whole words.
+    pub options: ArrayVec<u8, 40>,
 }
 
 /// The header fields of an answer over IPv6.
@@ -93,15 +96,24 @@ pub fn send4<'a, O: Observer>(
 ) {
     let hops = route.path.map_or(0, |p| p.hoplimit);
     let ttl = if hops != 0 { hops } else { act.env.state.sysctl.ip4.ip_default_ttl as u8 };
-    let Ok(len) = u16::try_from(Ip4Hdr::LEN + body.len()) else { return };
+    let header_len = Ip4Hdr::LEN + head.options.len();
+    let Ok(len) = u16::try_from(header_len + body.len()) else { return };
     let mut header = Ip4Hdr::new(len, ttl, head.proto, head.src, head.dst);
+    header.ver_ihl = 0x40 | (header_len / 4) as u8;
     header.tos = head.tos;
     if head.fragment {
         header.id.set(act.limits.next_id(IpAddr::V4(head.dst)));
     } else {
         header.frag.set(FRAG_DF);
     }
-    header.set_checksum(&[]);
+    header.set_checksum(&head.options);
+    // Of what the host makes the route's own MTU alone counts, larger than the link's though it be. Linux: ipv4_mtu.
+    let wished = route.path.map_or(0, |p| p.mtu);
+    let mtu = if wished == 0 { oif.mtu } else { wished };
+    if mtu < MTU_MIN {
+        return;
+    }
+    act.rule_if(!head.options.is_empty(), "answer: options repeated");
     act.stats.mib(Mib::IpOutRequests, None, 1);
     let (next, fixed) = (route.next_hop(head.dst), ip4::route::for_all(act.env, &route, head.dst));
     let broadcast = route.found == RouteType::Broadcast;
@@ -109,11 +121,9 @@ pub fn send4<'a, O: Observer>(
         let kind = body.first().copied().unwrap_or_default();
         ip4::icmp::heard_here(act, oif, &header, kind, len.into());
     }
-    // Of what the host makes the route's own MTU alone counts, larger than the link's though it be. Linux: ipv4_mtu.
-    let wished = route.path.map_or(0, |p| p.mtu);
-    let mtu = if wished == 0 { oif.mtu } else { wished };
     if u32::from(len) > mtu {
-        let packet = [header.as_bytes(), body].concat();
+        act.rule("answer cut into fragments");
+        let packet = [header.as_bytes(), &head.options, body].concat();
         match ctx::neighbour(act.env, oif, next, fixed) {
             Ok(egress) => fragment::fragment(act, &packet, mtu, Way::Send(&egress), local.iif),
             Err(wait) => fragment::fragment(act, &packet, mtu, Way::Hold(&wait), local.iif),
@@ -121,10 +131,8 @@ pub fn send4<'a, O: Observer>(
         return;
     }
     let Some(made) = act.make(oif, len.into()) else { return };
-    if let Some((at, rest)) = made.packet.split_at_mut_checked(Ip4Hdr::LEN) {
-        at.copy_from_slice(header.as_bytes());
-        rest.copy_from_slice(body);
-    }
+    let bytes = header.as_bytes().iter().chain(&head.options).chain(body);
+    made.packet.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
     let place = made.place;
     act.stats.mib(Mib::IpOutTransmits, None, 1);
     act.stats.mib(Mib::IpExtOutOctets, None, len.into());

@@ -1,7 +1,7 @@
 """IPv6 forwarding where rules, options and next hops meet: small routers that drawn boxes shrank to."""
 
 from box import Case, finish, neighbour, route, router, table, udp
-from scapy.all import ICMPv6EchoRequest, ICMPv6ND_NS, ICMPv6ND_RS, ICMPv6NDOptSrcLLAddr, Raw
+from scapy.all import TCP, ICMPv6EchoRequest, ICMPv6ND_NS, ICMPv6ND_RS, ICMPv6NDOptSrcLLAddr, Raw
 
 
 def ioam(kind, *trace):
@@ -161,3 +161,35 @@ ours = route("fd98::/64", type_="local", dev="lo") + route("fd98:1::/127", type_
 case = Case("ip6-echo-first-address", "The first address of a prefix that is the host's own is an anycast address, too.", router(ours, sysctl=ignoring))
 for dst in ("fd98::", "fd98::1", "fd98:1::", "2001:db8:1::", "2001:db8:1::fe"):
     case.ip6(ICMPv6EchoRequest(data=bytes(8)), dst=dst)
+
+def bare(*tables, sysctl=None):
+    """Two links; what is sent back to 2001:db8:a::/48 and ::ffff:10.9.0.0/112 goes by p0, which has no address of its own but those in `tables`."""
+    text = table("link", name="p0", index=2) + table("link", name="p1", index=3) + table("address", dev="p1", prefix="2001:db8:2::fe/64")
+    text += neighbour("p0", "fe80::a") + "".join(tables)
+    text += "".join(route(dst, via="fe80::a", dev="p0") for dst in ("2001:db8:a::/48", "::ffff:10.9.0.0/112"))
+    return finish(text, sysctl)
+
+
+for name, own, sender in (("compatible", "::102:304/120", "2001:db8:a::{}"), ("mapped", "::ffff:10.0.0.1/120", "::ffff:10.9.0.{}")):
+    old = table("address", dev="p0", prefix=own, flags=["deprecated"])
+    case = Case(f"ip6-error-deprecated-{name}", "Where an address holds one of IPv4 it does not matter that it is deprecated.", bare(old))
+    for host in range(1, 4):
+        case.ip6(src=sender.format(host), dst="2001:db8:ffff::1")
+
+mapped = table("address", dev="p0", prefix="::ffff:10.0.0.1/120")
+case = Case("ip6-mapped-source", "A mapped address speaks to mapped ones alone: others are told nothing, and nothing is counted.", bare(mapped))
+for start in ("2001:db8:a::{}", "::ffff:10.9.0.{}"):
+    case.ip6(src=start.format(1), dst="2001:db8:ffff::1")
+    case.ip6(src=start.format(2), dst="::ffff:10.0.0.1")
+    case.ip6(Raw(bytes(8)), nh=253, src=start.format(3), dst="::ffff:10.0.0.1")
+    case.ip6(TCP(sport=1, dport=2, flags="S"), src=start.format(4), dst="::ffff:10.0.0.1")
+    case.ip6(ICMPv6EchoRequest(data=bytes(8)), src=start.format(5), dst="::ffff:10.0.0.1")
+    case.ip6(ICMPv6EchoRequest(data=bytes(8)), src=start.format(6), dst="ff02::1", mac="33:33:00:00:00:01")
+
+lo = route("2001:db8:40::/48", dev="lo") + route("2001:db8:a2:40::/64", dev="lo", metric=50) + route("::/0", dev="lo")
+lo += table("address", dev="lo", prefix="2001:db8:41::1/64") + route("2001:db8:42::/48", dev="lo", table=100)
+lo += table("rule", pref=10, family=6, table=100, suppress_prefixlen=48)
+case = Case("ip6-route-over-lo", "A route over lo rejects like an unreachable one, though it is not shown so.", router(lo))
+for dst in ("2001:db8:40::9", "2001:db8:a2::9", "2001:db8:a2:40::9", "2001:db8:41::1", "2001:db8:41::", "2001:db8:41::2", "2001:db8:42::9", "fec0::9", "::"):
+    case.ip6(dst=dst)
+    case.ip6(dst=dst, hlim=1)

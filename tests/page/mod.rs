@@ -1,7 +1,7 @@
 //! The tables of rules in `docs/`, one for each family: a row is a rule, the names under which it is counted, its proofs.
 //!
-//! Invariant: a line that begins like a row and is none stops the reader. Read by `tests/rules.rs` and `tests/conform.rs`,
-//! each of which needs its part.
+//! Invariant: a line that begins like a row and is none stops the reader. Read by `tests/rules.rs`, `tests/conform.rs` and
+//! `tests/faults/`, each of which needs its part.
 
 #![allow(dead_code)] // see above
 

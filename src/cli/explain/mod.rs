@@ -3,6 +3,7 @@
 
 mod describe;
 pub mod notes;
+mod page;
 mod text;
 
 use super::counters::Counters;

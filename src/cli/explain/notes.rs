@@ -1,5 +1,6 @@
 //! What an observer heard of one packet: each check and step in order, the decision, the messages about it.
 
+use super::page;
 use crate::drop::DropReason;
 use crate::forward::decision::{Decision, Egress, Verdict};
 use crate::forward::observe::{Observer, Rule, Step};
@@ -20,6 +21,8 @@ pub enum Note {
     Step(Rule, String),
     /// A message to the sender, or why there is none.
     Reply(Rule, String),
+    /// A rule that was applied on the way, and drops nothing.
+    Rule(Rule),
 }
 
 /// A decision.
@@ -40,15 +43,27 @@ pub struct Notes {
     pub decision: Option<Decided>,
     /// The packet itself goes out, rewritten.
     pub forwarded: bool,
+    /// Of the checks made last those of one family were IPv4's.
+    ipv4: bool,
 }
 
 impl Observer for Notes {
     fn check(&mut self, reason: DropReason, ok: bool) {
+        let name = reason.info().name;
+        self.ipv4 = name.starts_with("V4") || self.ipv4 && !name.starts_with("V6");
         self.list.push(Note::Check { reason, ok });
     }
 
     fn step(&mut self, step: Step<'_>) {
         self.list.push(Note::Step(step.rule, step.found.to_string()));
+    }
+
+    fn rule(&mut self, name: &'static str) {
+        self.list.push(Note::Rule(page::rule(name, self.ipv4)));
+    }
+
+    fn wants_rules(&self) -> bool {
+        true
     }
 
     fn decided(&mut self, decision: &Decision<'_>) {
@@ -103,7 +118,7 @@ pub fn sentence(notes: &Notes) -> String {
     let decision = notes.decision.as_ref().map_or(TRUNCATED, |decided| &decided.text);
     let replies = notes.list.iter().filter_map(|note| match note {
         Note::Reply(rule, found) => Some(format!("{}: {found}", rule.name)),
-        Note::Check { .. } | Note::Step(..) => None,
+        Note::Check { .. } | Note::Step(..) | Note::Rule(_) => None,
     });
     std::iter::once(decision.to_owned()).chain(replies).collect::<Vec<_>>().join("; ")
 }
@@ -127,6 +142,7 @@ impl Note {
             Note::Step(rule, found) => {
                 json!({ "step": rule.name, "found": found, "rfc": rule.rfc, "function": rule.function })
             }
+            Note::Rule(rule) => json!({ "rule": rule.name, "rfc": rule.rfc, "function": rule.function }),
             Note::Reply(rule, found) => {
                 json!({ "reply": rule.name, "found": found, "rfc": rule.rfc, "function": rule.function })
             }

@@ -74,27 +74,37 @@ pub fn tell(story: &Story<'_>, colour: bool) -> Result<String, Error> {
 }
 
 fn steps(out: &mut Out, notes: &Notes) {
-    let width = notes.list.iter().map(|note| function(note).len()).max().unwrap_or(0);
+    let longest = |of: fn(&Note) -> String| notes.list.iter().map(|n| of(n).len()).max().unwrap_or(0);
+    let widths = (longest(|note| function(note).to_owned()), longest(rfc));
     for note in &notes.list {
-        let line = step(out, note, width);
+        let line = step(out, note, widths);
         out.line(&line);
     }
 }
 
-/// One step: what was done or looked for, and on whose word; `width` is that of the longest function.
-fn step(out: &Out, note: &Note, width: usize) -> String {
-    let (mark, rfc, text) = match note {
+/// One step: what was done or looked for, and on whose word; the widths are those of the longest function and RFC.
+fn step(out: &Out, note: &Note, (functions, rfcs): (usize, usize)) -> String {
+    let (mark, text) = match note {
         Note::Check { reason, ok } => {
             let info = reason.info();
             let mark = if *ok { out.paint(GREEN, "passed") } else { out.paint(RED, "FAILED") };
-            (mark, info.rfc, format!("{}: {}", info.name, info.text))
+            (mark, format!("{}: {}", info.name, info.text))
         }
-        Note::Step(rule, found) => ("->    ".to_owned(), rule.rfc, format!("{}: {found}", rule.name)),
-        Note::Reply(rule, found) => ("reply ".to_owned(), rule.rfc, format!("{}: {found}", rule.name)),
+        Note::Step(rule, found) => ("->    ".to_owned(), format!("{}: {found}", rule.name)),
+        Note::Rule(rule) => ("rule  ".to_owned(), rule.name.to_owned()),
+        Note::Reply(rule, found) => ("reply ".to_owned(), format!("{}: {found}", rule.name)),
     };
-    let rfc = if rfc.is_empty() { String::new() } else { format!("RFC {rfc}") };
-    let source = out.paint(DIM, &format!("{:<width$}  {rfc:<16}", function(note)));
+    let source = out.paint(DIM, &format!("{:<functions$}  {:<rfcs$}", function(note), rfc(note)));
     format!("  {mark}  {source}  {text}")
+}
+
+/// RFC and section; empty where only the kernel decides.
+fn rfc(note: &Note) -> String {
+    let rfc = match note {
+        Note::Check { reason, .. } => reason.info().rfc,
+        Note::Step(rule, _) | Note::Reply(rule, _) | Note::Rule(rule) => rule.rfc,
+    };
+    if rfc.is_empty() { String::new() } else { format!("RFC {rfc}") }
 }
 
 /// On whose word a rule stands.
@@ -109,7 +119,7 @@ fn source(rule: &Rule) -> String {
 fn function(note: &Note) -> &'static str {
     match note {
         Note::Check { reason, .. } => reason.info().function,
-        Note::Step(rule, _) | Note::Reply(rule, _) => rule.function,
+        Note::Step(rule, _) | Note::Reply(rule, _) | Note::Rule(rule) => rule.function,
     }
 }
 
@@ -182,7 +192,7 @@ mod tests {
     fn says_all(note: &Note, rule: Rule) {
         let Rule { name, rfc, function } = rule;
         let out = Out { text: String::new(), colour: false };
-        let (object, text) = (note.json(), step(&out, note, 0));
+        let (object, text) = (note.json(), step(&out, note, (0, 0)));
         assert_eq!((&object["rfc"], &object["function"]), (&rfc.into(), &function.into()), "{object}");
         assert!(object.as_object().unwrap().values().any(|value| value == name), "{object}");
         assert!(!function.is_empty() && text.contains(function) && text.contains(name), "{text}");
@@ -217,5 +227,6 @@ mod tests {
         says_all(&Note::Reply(rule, "fe80::1 on p1".into()), rule);
         let alone = Rule::new("no error: no route back", "", "icmpv6_route_lookup");
         says_all(&Note::Reply(alone, "ICMPv6 3/0".into()), alone);
+        says_all(&Note::Rule(rule), rule);
     }
 }

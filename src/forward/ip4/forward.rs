@@ -6,7 +6,7 @@ use super::super::l3::gso;
 use super::super::observe::Observer;
 use super::options::Options;
 use super::route::Route;
-use super::{Packet, output};
+use super::{Packet, named, output};
 use crate::drop::DropReason as D;
 use crate::frame::PktType;
 use crate::stats::Mib;
@@ -37,18 +37,24 @@ pub fn forward<'a, O: Observer>(
     // The kernel counts the packet as forwarded before it looks at the MTU.
     cx.count_out(Mib::IpForwDatagrams, 1);
     let mtu = mtu(route, oif.mtu);
+    named::size(cx, packet, route, oif.mtu);
     let fits = gso::fits(packet.bytes, &packet.meta.offload, mtu);
     if hdr.dont_fragment() && !fits {
         cx.reply(ReplyKind::TooBig(mtu), ttl);
     }
     cx.check(D::V4TooBig, fits || !hdr.dont_fragment())?;
     cx.check(D::GsoTooBig, fits || !packet.meta.offload.is_gso())?;
-    if route.redirect && !options.as_ref().is_some_and(Options::source_routed) {
+    let source_routed = options.as_ref().is_some_and(Options::source_routed);
+    cx.rule_if(route.redirect && source_routed, "no redirect: source-routed");
+    if route.redirect && !source_routed {
         // A gateway of IPv6 cannot be told; the kernel then names the destination. Linux: rt_nexthop.
-        let better = IpAddr::V4(match route.next_hop(hdr.dst()) {
-            IpAddr::V4(better) => better,
-            IpAddr::V6(_) => hdr.dst(),
+        let next = route.next_hop(hdr.dst());
+        cx.rule(match next {
+            IpAddr::V4(better) if better == hdr.dst() => "redirect to the destination itself",
+            IpAddr::V4(_) => "redirect to a better gateway",
+            IpAddr::V6(_) => "redirect to the destination, as its gateway is of IPv6",
         });
+        let better = if next.is_ipv4() { next } else { IpAddr::V4(hdr.dst()) };
         cx.reply(ReplyKind::Redirect(better), ttl.wrapping_sub(1));
     }
     output::output(cx, packet, route, options, (!fits).then_some(mtu))

@@ -44,13 +44,19 @@ pub fn fragment<'a, O: Observer>(
     let whole = (mtu as usize).saturating_sub(header.len());
     let room = whole & !7;
     if room < 8 {
-        return act.count_drop(D::V4FragmentMtu, Some(iif.slot), Some(oif.slot));
+        return act.refuse(D::V4FragmentMtu, Some(iif.slot), Some(oif.slot));
     }
     let (first, last_more) = (hdr.frag_offset(), hdr.more_fragments());
     let mut copied: ArrayVec<u8, 60> = header.iter().copied().collect();
     if first == 0 {
         blank_uncopied(&mut copied);
     }
+    act.rule(if first == 0 && !last_more {
+        "fragments: of a whole packet"
+    } else {
+        "fragments: of a fragment"
+    });
+    act.rule_if(copied.as_slice() != header, "fragments: options in the first alone");
     let (mut done, mut pieces) = (0, 0);
     while done < data.len() {
         // Only what another piece follows ends at a multiple of eight bytes.

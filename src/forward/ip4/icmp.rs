@@ -5,7 +5,7 @@ use super::super::act::{Act, Quote};
 use super::super::decision::{Decision, ReplyKind, Target, Verdict};
 use super::super::l3::{kinds, limit::jiffies};
 use super::super::observe::{Observer, Rule};
-use super::{addr, forward, route};
+use super::{addr, forward, named, route};
 use crate::drop::DropReason as D;
 use crate::frame::PktType;
 use crate::iface::{Iface, LinkKind, SCOPE_LINK};
@@ -32,6 +32,8 @@ const NO_OPTIONS: Rule =
     Rule::new("no ICMP error: its options cannot be repeated", "1812 4.3.2.6", "__ip_options_echo");
 const NO_WAY_BACK: Rule = Rule::new("no ICMP error: no route back", "", "icmp_route_lookup");
 const NO_ROOM: Rule = Rule::new("no ICMP error: the MTU leaves no room", "", "__icmp_send");
+
+const TOO_SMALL: Rule = Rule::new("no ICMP message: the MTU is too small for IPv4", "", "ip_setup_cork");
 
 /// The rule by which a message goes out.
 fn sent(kind: u8, code: u8) -> Rule {
@@ -109,6 +111,7 @@ pub fn may_send<O: Observer>(act: &mut Act<'_, '_, O>, kind: u8, code: u8, iif: 
     let limited =
         conf.icmp_ratemask & (1 << kind) != 0 && (kind, code) != (v4::DEST_UNREACH, v4::FRAG_NEEDED);
     if !limited || iif.kind == LinkKind::Loopback {
+        act.rule("message: its type is not limited");
         return true;
     }
     let ok = act.limits.global(conf.icmp_msgs_per_sec, conf.icmp_msgs_burst, jiffies(act.env.now));
@@ -140,6 +143,16 @@ pub fn peer_may_receive<O: Observer>(
         act.stats.mib(Mib::IcmpOutRateLimitHost, None, 1);
     }
     ok
+}
+
+/// Whether the MTU of a way lets a message be put together; counts one that cannot be. Linux: ip_setup_cork.
+pub fn can_be_made<O: Observer>(act: &mut Act<'_, '_, O>, way: &route::Route<'_>, out: &Iface) -> bool {
+    let mtu = forward::mtu(way, out.mtu);
+    if mtu < route::MTU_MIN {
+        act.stats.mib(Mib::IcmpOutErrors, Some(out.slot), 1);
+        act.unsent(TOO_SMALL, format_args!("{mtu} bytes by {}", out.name));
+    }
+    mtu >= route::MTU_MIN
 }
 
 /// Sends an error about `quote` to its source, if the rules and the limiters allow.
@@ -187,6 +200,10 @@ pub fn send<O: Observer>(
     if room <= Ip4Hdr::LEN {
         return act.unsent(NO_ROOM, format_args!("ICMP {kind_byte}/{code} to {from}"));
     }
+    if !can_be_made(act, &back, out) {
+        return;
+    }
+    named::error(act, quote, decision, &back, src, room);
     let src = src.unwrap_or(addr::DUMMY);
     let quoted = quote.bytes.get(..quote.bytes.len().min(room)).unwrap_or_default();
     let len = header_len + IcmpHdr::LEN + quoted.len();

@@ -2,12 +2,12 @@
 //! (with `fragment`), or local delivery. The same file names as in `ip6`, each function after a kernel function.
 
 pub mod addr;
-mod applied;
 pub mod echo;
 mod forward;
 pub mod fragment;
 pub mod icmp;
 pub mod martian;
+mod named;
 pub mod options;
 pub mod output;
 mod rcv;
@@ -26,6 +26,7 @@ use crate::iface::Iface;
 use crate::stats::Mib;
 use crate::wire::icmp::v4;
 use crate::wire::ip4::Ip4Hdr;
+use options::Options;
 use route::{Kind, Route};
 
 /// A received packet whose header was found good.
@@ -59,9 +60,10 @@ fn path<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, bytes: &[u8], meta: Meta) -> R
     cx.target = target(&route);
     let options = options::receive(cx, &packet, &mut route)?;
     cx.target = target(&route);
-    applied::route(cx, &route);
+    let dst = options.as_ref().and_then(Options::hop).unwrap_or(packet.hdr.dst());
+    named::route(cx, &packet, &route, dst);
     if let Some(options) = &options {
-        applied::options(cx, options);
+        named::options(cx, &packet, options);
     }
     count_type(cx, &packet, &route);
     let l2_group = matches!(meta.pkt_type, PktType::Broadcast | PktType::Multicast);

@@ -5,7 +5,7 @@
 
 use super::super::ctx::{Ctx, Env, Nanos};
 use super::super::decision::ReplyKind;
-use super::super::observe::Observer;
+use super::super::observe::{Observer, Rule};
 use super::echo::Echo;
 use super::route::{self, Kind, Route};
 use super::{Packet, addr};
@@ -48,8 +48,18 @@ struct SourceRoute {
     hit: Option<Ipv4Addr>,
 }
 
-/// What a parameter problem points at, in bytes from the start of the header.
-struct Problem(usize);
+/// What a parameter problem points at, in bytes from the start of the header, and the rule that is broken.
+struct Problem(usize, Rule);
+
+const LENGTH: Rule = Rule::new("option at fault: its length", "791 3.1", "__ip_options_compile");
+const SHORT: Rule = Rule::new("option at fault: too short for its kind", "791 3.1", "__ip_options_compile");
+const POINTER: Rule =
+    Rule::new("option at fault: points into its own header", "791 3.1", "__ip_options_compile");
+const PLACE: Rule = Rule::new("option at fault: no whole place is left", "791 3.1", "__ip_options_compile");
+const TWICE: Rule = Rule::new("option at fault: a second one of its kind", "791 3.1", "__ip_options_compile");
+const OVERFLOW: Rule =
+    Rule::new("option at fault: its overflow count is full", "791 3.1", "__ip_options_compile");
+const LABEL: Rule = Rule::new("option at fault: a label of an unknown domain", "", "cipso_v4_validate");
 
 impl Options {
     /// Those of a header, not read yet.
@@ -82,6 +92,11 @@ impl Options {
         self.source_route.is_some_and(|s| s.strict)
     }
 
+    /// Where a source route leads next.
+    pub fn hop(&self) -> Option<Ipv4Addr> {
+        self.source_route.and_then(|s| s.hit)
+    }
+
     /// A source-routed packet is never told of a better first hop.
     pub fn source_routed(&self) -> bool {
         self.source_route.is_some()
@@ -98,7 +113,8 @@ impl Options {
         }
     }
 
-    pub(super) fn address(&self, at: usize) -> Option<Ipv4Addr> {
+    /// The address that stands at `at`.
+    pub fn address(&self, at: usize) -> Option<Ipv4Addr> {
         self.header.get(at..)?.first_chunk::<4>().map(|a| Ipv4Addr::from(*a))
     }
 
@@ -150,7 +166,8 @@ pub fn receive<'a, O: Observer>(
     let mut options = Options::unread(header);
     let outcome = compile(cx.env, cx.iif, packet.hdr, route.kind == Kind::Local, &mut options);
     cx.echo = Echo::of(cx.env, &options);
-    if let Err(Problem(at)) = outcome {
+    if let Err(Problem(at, rule)) = outcome {
+        cx.step(rule, format_args!("at byte {at}"));
         cx.header = Some(options.header);
         cx.reply(ReplyKind::ParamProblem(0, at as u32), packet.hdr.ttl);
         return cx.check(D::V4Option, false).map(|()| None);
@@ -172,6 +189,22 @@ pub fn again(env: Env<'_>, dev: &Iface, packet: &[u8]) -> Option<Options> {
     let (hdr, _) = Ip4Hdr::ref_from_prefix(packet).ok()?;
     let mut options = Options::unread(packet.get(..hdr.ihl())?);
     compile(env, dev, hdr, false, &mut options).ok()?;
+    Some(options)
+}
+
+/// Those of a packet that is for this host, as its way in left them: for what answers it. `alone`: it is for no group.
+pub fn delivered(env: Env<'_>, dev: &Iface, packet: &[u8], alone: bool) -> Option<Options> {
+    let (hdr, _) = Ip4Hdr::ref_from_prefix(packet).ok().filter(|(hdr, _)| hdr.ihl() > Ip4Hdr::LEN)?;
+    let mut options = Options::unread(packet.get(..hdr.ihl())?);
+    compile(env, dev, hdr, alone, &mut options).ok()?;
+    if let Some(SourceRoute { at, .. }) = options.source_route {
+        // What is left of it are addresses of ours.
+        let (pointer, len) = (options.byte(at + 2), options.byte(at + 1));
+        let last = (pointer..).step_by(4).take_while(|place| place + 3 <= len).last();
+        if let Some(hop) = last.and_then(|place| options.address(at + place - 1)) {
+            options.put(16, &hop.octets());
+        }
+    }
     Some(options)
 }
 
@@ -199,17 +232,17 @@ fn compile(env: Env<'_>, dev: &Iface, hdr: &Ip4Hdr, local: bool, o: &mut Options
         }
         let len = o.byte(at + 1);
         if at + 1 >= o.header.len() || len < 2 || at + len > o.header.len() {
-            return Err(Problem(at));
+            return Err(Problem(at, LENGTH));
         }
         match kind {
             opt::LSRR | opt::SSRR => compile_source_route(o, at, len, kind == opt::SSRR)?,
             opt::RR => record_route(o, at, len, ours)?,
             opt::TS => timestamp(o, at, len, env, ours)?,
-            opt::RA if len < 4 => return Err(Problem(at + 1)),
+            opt::RA if len < 4 => return Err(Problem(at + 1, SHORT)),
             opt::CIPSO => {
                 // No domain of interpretation is configured here. Linux: cipso_v4_validate.
                 o.cipso = Some(at);
-                return Err(Problem(at + if len < 8 { 1 } else { 2 }));
+                return Err(if len < 8 { Problem(at + 1, SHORT) } else { Problem(at + 2, LABEL) });
             }
             _ => {}
         }
@@ -220,13 +253,13 @@ fn compile(env: Env<'_>, dev: &Iface, hdr: &Ip4Hdr, local: bool, o: &mut Options
 
 fn compile_source_route(o: &mut Options, at: usize, len: usize, strict: bool) -> Result<(), Problem> {
     if len < 3 {
-        return Err(Problem(at + 1));
+        return Err(Problem(at + 1, SHORT));
     }
     if o.byte(at + 2) < 4 {
-        return Err(Problem(at + 2));
+        return Err(Problem(at + 2, POINTER));
     }
     if o.source_route.is_some() {
-        return Err(Problem(at));
+        return Err(Problem(at, TWICE));
     }
     o.source_route = Some(SourceRoute { at, strict, hit: None });
     Ok(())
@@ -234,14 +267,17 @@ fn compile_source_route(o: &mut Options, at: usize, len: usize, strict: bool) ->
 
 fn record_route(o: &mut Options, at: usize, len: usize, ours: impl Fn() -> Ipv4Addr) -> Result<(), Problem> {
     if o.record_route.is_some() {
-        return Err(Problem(at));
+        return Err(Problem(at, TWICE));
     }
     if len < 3 {
-        return Err(Problem(at + 1));
+        return Err(Problem(at + 1, SHORT));
     }
     let pointer = o.byte(at + 2);
-    if pointer < 4 || (pointer <= len && pointer + 3 > len) {
-        return Err(Problem(at + 2));
+    if pointer < 4 {
+        return Err(Problem(at + 2, POINTER));
+    }
+    if pointer <= len && pointer + 3 > len {
+        return Err(Problem(at + 2, PLACE));
     }
     if pointer <= len {
         o.put(at + pointer - 1, &ours().octets());
@@ -265,21 +301,21 @@ fn timestamp(
     ours: impl Fn() -> Ipv4Addr,
 ) -> Result<(), Problem> {
     if o.timestamp.is_some() {
-        return Err(Problem(at));
+        return Err(Problem(at, TWICE));
     }
     if len < 4 {
-        return Err(Problem(at + 1));
+        return Err(Problem(at + 1, SHORT));
     }
     let (pointer, flags) = (o.byte(at + 2), o.byte(at + 3));
     if pointer < 5 {
-        return Err(Problem(at + 2));
+        return Err(Problem(at + 2, POINTER));
     }
     let time = milliseconds(env.wall);
     if pointer > len {
         // Full: the overflow count, except where the hops are prespecified.
         match (flags & 15, flags >> 4) {
             (3, _) => {}
-            (_, 15) => return Err(Problem(at + 3)),
+            (_, 15) => return Err(Problem(at + 3, OVERFLOW)),
             (kind, overflow) => o.put(at + 3, &[(kind | (overflow + 1) << 4) as u8]),
         }
         o.timestamp = Some(at);
@@ -287,7 +323,7 @@ fn timestamp(
     }
     let needs = if matches!(flags & 15, 1 | 3) { 7 } else { 3 };
     if pointer + needs > len {
-        return Err(Problem(at + 2));
+        return Err(Problem(at + 2, PLACE));
     }
     o.timestamp = Some(at);
     let slot = at + pointer - 1;
@@ -323,6 +359,7 @@ fn source_route<'a, O: Observer>(
     let Some(mut srr) = o.source_route else { return Ok(()) };
     cx.check(D::V4SourceRouteNotHost, packet.meta.pkt_type == PktType::Host)?;
     if route.kind == Kind::Unicast {
+        cx.rule_if(!srr.strict, "source route: of other routers, sent on as it is");
         if srr.strict {
             cx.reply(ReplyKind::ParamProblem(0, 16), packet.hdr.ttl);
         }
@@ -333,6 +370,7 @@ fn source_route<'a, O: Observer>(
     let mut hdr = *packet.hdr;
     while pointer <= len {
         if pointer + 3 > len {
+            cx.rule("source route: no whole place is left");
             cx.header = Some(o.header.clone());
             cx.reply(ReplyKind::ParamProblem(0, srr.at as u32 + 2), packet.hdr.ttl);
             return cx.check(D::V4SourceRouteHop, false);
@@ -342,16 +380,19 @@ fn source_route<'a, O: Observer>(
             route::towards(cx, &Packet { hdr: &hdr, ..*packet }, hop).map_err(|_| D::V4SourceRouteHop)?;
         cx.check(D::V4SourceRouteHop, matches!(next.kind, Kind::Unicast | Kind::Local))?;
         if next.kind != Kind::Local {
+            cx.rule("source route: on to the hop that it names");
             srr.hit = Some(hop);
             o.source_route = Some(srr);
             o.changed = true;
             *route = next;
             return Ok(());
         }
+        cx.rule("source route: the hop is ours, on to the next");
         // From here on the packet is for this hop, also to the hash that chooses the way to the next one.
         o.put(16, &hop.octets());
         hdr.dst = hop.octets();
         pointer += 4;
     }
+    cx.rule("source route: at its end");
     Ok(())
 }

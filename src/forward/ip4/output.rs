@@ -9,6 +9,7 @@ use super::{Packet, addr};
 use crate::drop::DropReason as D;
 use crate::stats::Mib;
 use std::net::Ipv4Addr;
+use warren_fib::Nud;
 
 /// A forwarded packet leaves, in pieces if `fragment` gives an MTU that it exceeds. Linux: ip_finish_output.
 pub fn output<'a, O: Observer>(
@@ -23,6 +24,7 @@ pub fn output<'a, O: Observer>(
         let ours = |dst| addr::on_the_way_out(cx.env, cx.iif, packet.hdr, dst, route);
         o.finish(|dst| ours(dst).unwrap_or(Ipv4Addr::UNSPECIFIED))
     });
+    cx.rule(if header.is_some() { "checksum: summed anew" } else { "checksum: adjusted" });
     // A finished header has its TTL lowered already: the kernel sums it anew, not incrementally.
     let edit = Edit { len: packet.bytes.len(), decrement: header.is_none(), header };
     let dst = match &edit.header {
@@ -41,6 +43,16 @@ pub fn output<'a, O: Observer>(
         format_args!("{next} on {}", oif.name),
     );
     let way = neighbour(cx.env, oif, next, route::for_all(cx.env, route, dst));
+    cx.rule(match &way {
+        Err(_) => "neighbour: to be asked for",
+        Ok(egress) => match egress.nud {
+            Nud::NOARP => "neighbour: none needed",
+            Nud::PERMANENT => "neighbour: permanent",
+            Nud::REACHABLE => "neighbour: reachable",
+            Nud::STALE => "neighbour: stale, used at once",
+            _ => "neighbour: being verified, used meanwhile",
+        },
+    });
     if fragment.is_none() {
         cx.count_out(Mib::IpOutTransmits, 1);
         cx.count_out(Mib::IpExtOutOctets, packet.bytes.len());

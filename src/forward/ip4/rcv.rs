@@ -23,11 +23,18 @@ pub fn receive<'p, O: Observer>(
     cx.check(D::V4Header, hdr.version() == 4 && hdr.ihl() >= Ip4Hdr::LEN)?;
     // The kernel counts the ECN bits before it looks at the checksum.
     cx.count_in(ecn_counter(hdr.tos), gso::segments(&meta, bytes.len()));
+    cx.rule(match hdr.tos & 3 {
+        0 => "ECN: not capable",
+        1 => "ECN: ECT(1)",
+        2 => "ECN: ECT(0)",
+        _ => "ECN: congestion",
+    });
     let header = cx.some(D::V4OptionsShort, bytes.get(..hdr.ihl()))?;
     cx.check(D::V4Checksum, csum::checksum(header) == 0)?;
     let total = usize::from(hdr.total_len.get());
     let packet = cx.some(D::V4Truncated, bytes.get(..total))?;
     cx.check(D::V4TotalLength, total >= hdr.ihl())?;
+    cx.rule_if(total < bytes.len(), "padding cut");
     cx.len = total;
     Ok(Packet { bytes: packet, hdr, meta })
 }

@@ -3,7 +3,7 @@
 
 use super::super::ctx::{Ctx, Env};
 use super::super::l3::multipath;
-use super::super::observe::{self, Observer};
+use super::super::observe::{self, Observer, Unobserved};
 use super::{Packet, addr};
 use crate::drop::DropReason as D;
 use crate::iface::{Iface, LinkKind};
@@ -15,6 +15,9 @@ use warren_fib::{Group, GroupKind, Member, Path, RouteType, Rule, RuleAction, Ru
 /// The bits of the TOS that routes and rules look at: those of RFC 1349 without the lowest, which ECN took. The three of
 /// the old precedence do not choose a route. Linux: fib_dscp_masked_match.
 pub const TOS_MASK: u8 = 0x1c;
+
+/// The smallest MTU of a link that IPv4 can use. RFC 791 3.2; Linux: IPV4_MIN_MTU.
+pub const MTU_MIN: u32 = 68;
 
 /// Why there is no way, as the kernel's error number says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,6 +123,8 @@ pub fn towards<'a, O: Observer>(
     dst: Ipv4Addr,
 ) -> Result<Route<'a>, D> {
     let src = packet.hdr.src();
+    // Below this the kernel takes IPv4 off an interface. Linux: inetdev_valid_mtu.
+    cx.check(D::V4NoAddress, cx.iif.mtu >= MTU_MIN)?;
     if dst.is_multicast() {
         return multicast(cx, packet, dst);
     }
@@ -132,7 +137,8 @@ pub fn towards<'a, O: Observer>(
     let localnet = combine::or(cx.env.state.sysctl.all4.route_localnet, cx.iif.conf4.route_localnet);
     cx.check(D::V4Localnet, localnet || !(dst.is_loopback() || src.is_loopback()))?;
     let key = key_of(cx, packet, dst);
-    let found = lookup(cx.env, &key);
+    cx.rule_if(cx.env.state.rules4.needs_flow(), "lookup: ports dissected for the rules");
+    let found = lookup_observed(cx.env, &key, cx.observer());
     let rule = observe::Rule::new("route lookup", "1812 5.2.4.3", "fib_lookup");
     cx.step(rule, format_args!("{dst}: {}", Shown(&found)));
     let route = match found {
@@ -169,6 +175,7 @@ fn multicast<'a, O: Observer>(
     if src.is_unspecified() {
         let [a, b, c, _] = dst.octets();
         cx.check(D::V4SourceInvalid, [a, b, c] == [224, 0, 0] || packet.hdr.proto == proto::IGMP)?;
+        cx.rule("source 0.0.0.0: allowed to a group of the link");
     } else {
         validate_source(cx, &key_of(cx, packet, Ipv4Addr::UNSPECIFIED), 0)?;
     }
@@ -179,6 +186,8 @@ fn multicast<'a, O: Observer>(
 fn broadcast<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> Result<Route<'a>, D> {
     if !packet.hdr.src().is_unspecified() {
         validate_source(cx, &key_of(cx, packet, Ipv4Addr::UNSPECIFIED), 0)?;
+    } else {
+        cx.rule("source 0.0.0.0: allowed to a broadcast");
     }
     Ok(Route { found: RouteType::Broadcast, ..Route::of(Kind::Broadcast) })
 }
@@ -203,10 +212,18 @@ fn make<'a, O: Observer>(
         Some(IpAddr::V4(gateway)) => same_subnet(oif, key.src, Some(gateway)),
         _ => same_subnet(oif, key.src, None),
     };
-    route.redirect = oif.index == cx.iif.index
-        && on_link
-        && combine::or(all.send_redirects, oif.conf4.send_redirects)
-        && (combine::or(all.shared_media, oif.conf4.shared_media) || near_gateway());
+    let sends = combine::or(all.send_redirects, oif.conf4.send_redirects);
+    let near = || combine::or(all.shared_media, oif.conf4.shared_media) || near_gateway();
+    let back = oif.index == cx.iif.index;
+    route.redirect = back && on_link && sends && near();
+    if back {
+        cx.rule(match () {
+            () if route.redirect => "redirect due",
+            () if !on_link => "no redirect: the source is not on the link",
+            () if !sends => "no redirect: switched off",
+            () => "no redirect: source and gateway share no subnet",
+        });
+    }
     route.kind = if route.found == RouteType::Broadcast { Kind::BroadcastForward } else { Kind::Unicast };
     Ok(route)
 }
@@ -221,7 +238,7 @@ fn same_subnet(dev: &Iface, a: Ipv4Addr, b: Option<Ipv4Addr>) -> bool {
 }
 
 /// Whether a member may be chosen. Linux: fib_good_nh, nexthop_is_good_nh.
-fn good(env: Env<'_>, kind: &GroupKind, member: &Member) -> bool {
+pub(super) fn good(env: Env<'_>, kind: &GroupKind, member: &Member) -> bool {
     if *kind == GroupKind::Plain && env.state.sysctl.ip4.fib_multipath_use_neigh == 0 {
         return true;
     }
@@ -241,10 +258,12 @@ fn validate_source<O: Observer>(
     let redirects = combine::or(all.send_redirects, dev.send_redirects);
     if filter == 0 && (oif != cx.iif.index || !redirects) {
         if accept_local {
+            cx.rule("source: nothing is asked of it");
             return Ok(false);
         }
         // Where a user's routes say what is local, the addresses alone do not.
         if !env.state.rules4.custom() && !env.state.custom_local4 {
+            cx.rule("source: compared with our addresses alone");
             cx.check(D::V4SourceLocal, !addr::is_interface_address(env, key.src))?;
             return Ok(false);
         }
@@ -254,19 +273,25 @@ fn validate_source<O: Observer>(
     let found = lookup(env, &back);
     let rule = observe::Rule::new("reverse path", "3704 2.2", "fib_validate_source");
     cx.step(rule, format_args!("{}: {}", key.src, Shown(&found)));
-    let Ok(back) = found else { return cx.check(D::V4ReversePath, filter == 0).map(|()| false) };
+    let Ok(back) = found else {
+        cx.rule_if(filter == 0, "source: no way back, and none is asked for");
+        return cx.check(D::V4ReversePath, filter == 0).map(|()| false);
+    };
     cx.check(D::V4SourceInvalid, matches!(back.found, RouteType::Unicast | RouteType::Local))?;
     cx.check(D::V4SourceLocal, back.found != RouteType::Local || accept_local)?;
     let members = back.group.map_or(&[][..], |g| &g.members[..]);
     let here = members.iter().any(|m| m.oif == cx.iif.index);
     let on_link = |route: &Route<'_>| route.member.is_some_and(|m| m.via.is_none());
     if here {
+        cx.rule(if on_link(&back) { "source: on the link" } else { "source: by the interface it came from" });
         return Ok(on_link(&back));
     }
     if cx.iif.addrs4.is_empty() {
+        cx.rule("source: the way back leads elsewhere, and the interface has no address");
         return cx.check(D::V4ReversePath, filter == 0).map(|()| false);
     }
     cx.check(D::V4ReversePath, filter != 1)?;
+    cx.rule("source: the way back leads elsewhere, which is allowed");
     // Whether it could be on the link, though there is a better way to it.
     let here = lookup(
         env,
@@ -280,21 +305,40 @@ fn validate_source<O: Observer>(
             ..*key
         },
     );
-    Ok(here.is_ok_and(|route| route.found == RouteType::Unicast && on_link(&route)))
+    let attached = here.is_ok_and(|route| route.found == RouteType::Unicast && on_link(&route));
+    cx.rule_if(attached, "source: on the link all the same");
+    Ok(attached)
 }
 
 /// Rules in order, each with its table. Linux: __fib_lookup.
 pub fn lookup<'a>(env: Env<'a>, key: &RuleKey<Ipv4Addr>) -> Result<Route<'a>, Errno> {
+    lookup_observed(env, key, &mut Unobserved)
+}
+
+fn lookup_observed<'a, O: Observer>(
+    env: Env<'a>,
+    key: &RuleKey<Ipv4Addr>,
+    observer: &mut O,
+) -> Result<Route<'a>, Errno> {
     for rule in env.state.rules4.matching(key) {
         match rule.action {
             RuleAction::Table(id) => {
-                if let Some(answer) = table(env, id, Some(rule), key) {
+                if let Some(answer) = table(env, id, Some(rule), key, observer) {
                     return answer;
                 }
             }
-            RuleAction::Unreachable => return Err(Errno::NetUnreachable),
-            RuleAction::Prohibit => return Err(Errno::Prohibited),
-            RuleAction::Blackhole => return Err(Errno::Blackhole),
+            RuleAction::Unreachable => {
+                observer.rule("route: refused by a rule");
+                return Err(Errno::NetUnreachable);
+            }
+            RuleAction::Prohibit => {
+                observer.rule("route: prohibited by a rule");
+                return Err(Errno::Prohibited);
+            }
+            RuleAction::Blackhole => {
+                observer.rule("route: swallowed by a rule");
+                return Err(Errno::Blackhole);
+            }
             RuleAction::Goto(_) | RuleAction::Nop => {}
         }
     }
@@ -311,7 +355,7 @@ pub fn type_of(env: Env<'_>, addr: Ipv4Addr) -> RouteType {
         return RouteType::Multicast;
     }
     let key = own_key(env, Ipv4Addr::UNSPECIFIED, addr, 0);
-    match table(env, TABLE_LOCAL, None, &key) {
+    match table(env, TABLE_LOCAL, None, &key, &mut Unobserved) {
         Some(Ok(route)) => route.found,
         _ => RouteType::Unicast,
     }
@@ -325,11 +369,12 @@ pub fn for_all(env: Env<'_>, route: &Route<'_>, dst: Ipv4Addr) -> Option<[u8; 6]
 }
 
 /// The longest prefix with a usable alias; `None` lets the next rule try. Linux: fib_table_lookup.
-fn table<'a>(
+fn table<'a, O: Observer>(
     env: Env<'a>,
     id: u32,
     rule: Option<&Rule<Ipv4Addr>>,
     key: &RuleKey<Ipv4Addr>,
+    observer: &mut O,
 ) -> Option<Result<Route<'a>, Errno>> {
     let mut passed = None;
     for (len, set) in env.view.table::<Ipv4Addr>(id)?.lookup(key.dst) {
@@ -337,9 +382,16 @@ fn table<'a>(
         if passed == Some(network) {
             continue;
         }
-        for path in set.paths.iter().filter(|p| p.tos == 0 || p.tos == key.tos) {
+        for path in &set.paths {
+            if path.tos != 0 && path.tos != key.tos {
+                observer.rule("choice: a route for another TOS is passed over");
+                continue;
+            }
             match path.kind {
-                RouteType::Throw => return None,
+                RouteType::Throw => {
+                    observer.rule("lookup: thrown back to the next rule");
+                    return None;
+                }
                 RouteType::Unreachable => return Some(Err(Errno::HostUnreachable)),
                 RouteType::Prohibit => return Some(Err(Errno::Prohibited)),
                 RouteType::Blackhole => return Some(Err(Errno::Blackhole)),
@@ -353,6 +405,7 @@ fn table<'a>(
             // alias or a shorter prefix answers.
             let usable = |m: &&Member| m.upper >= 0 && (key.oif == 0 || key.oif == m.oif);
             let Some(member) = group.members.iter().find(usable) else {
+                observer.rule("choice: a route without a usable next hop is passed over");
                 // Behind an object that is of no use the kernel looks at no other route of prefixes that begin alike.
                 if !group.object {
                     continue;
@@ -361,6 +414,7 @@ fn table<'a>(
                 break;
             };
             if rule.is_some_and(|rule| rule.suppresses(len)) {
+                observer.rule("lookup: suppressed by the rule");
                 return None;
             }
             return Some(Ok(Route {
@@ -373,6 +427,7 @@ fn table<'a>(
                 redirect: false,
             }));
         }
+        observer.rule("lookup: on to a shorter prefix, this one has no usable route");
     }
     None
 }

@@ -241,6 +241,43 @@ fn a_redirect_goes_with_the_packet() {
 }
 
 #[test]
+fn an_interface_too_small_for_ipv4() {
+    let mut bench = Bench::new();
+    let packet = udp4(HOST0, FAR, 64, 60);
+    for (mtu, dropped) in [(67, Some(D::V4NoAddress)), (68, None)] {
+        bench.writer.update_iface(P0, |i| i.mtu = mtu);
+        bench.writer.publish();
+        assert_eq!(fate(&bench, &packet).0, dropped, "{mtu}");
+    }
+}
+
+#[test]
+fn an_error_to_a_broadcast_of_ours() {
+    let mut bench = Bench::new();
+    let route = Route { kind: RouteType::Broadcast, ..Route::new(p("10.0.2.255/32"), Hops::one(P1, None)) };
+    bench.writer.insert4(route, Place::New).unwrap();
+    bench.writer.publish();
+    let (sent, counts) = bench.run(&[udp4("10.0.2.255", FAR, 1, 60)]);
+    let [(oif, frame)] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!((*oif, &frame[..6], frame[34]), (P1, &[0xff; 6][..], 11));
+    assert_eq!(counts.mib(Mib::IpExtOutBcastPkts), 1);
+}
+
+#[test]
+fn an_mtu_without_room_for_a_piece() {
+    let mut bench = Bench::new();
+    for (prefix, mtu) in [("10.31.0.0/16", 27), ("10.32.0.0/16", 28)] {
+        let mut route = Route::new(p(prefix), Hops::one(P1, Some(IpAddr::from([10, 0, 2, 1]))));
+        route.mtu = mtu;
+        bench.writer.insert4(route, Place::New).unwrap();
+    }
+    bench.writer.publish();
+    let (sent, counts) = bench.run(&[udp4(HOST0, "10.31.0.1", 64, 60)]);
+    assert_eq!((sent.len(), counts.drops(D::V4FragmentMtu as usize)), (0, 1));
+    assert_eq!(bench.run(&[udp4(HOST0, "10.32.0.1", 64, 60)]).0.len(), 5, "eight bytes each");
+}
+
+#[test]
 fn weights_share_flows_out() {
     let mut bench = Bench::new();
     let hop = |last: u8, weight| Hop { weight, ..Hop::new(P1, Some(IpAddr::from([10, 0, 2, last]))) };

@@ -8,10 +8,13 @@ use crate::wire::ip6;
 use std::net::Ipv6Addr;
 use warren_fib::{Path, RouteType, TABLE_LOCAL};
 
+/// ::ffff:0:0/96, of IPv4-mapped addresses (RFC 4291 2.5.5.2).
+const MAPPED: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0);
+
 /// The kernel's own label table: prefix, length, label (net/ipv6/addrlabel.c), the longest match wins.
 const LABELS: [(Ipv6Addr, u8, u8); 10] = [
     (Ipv6Addr::LOCALHOST, 128, 0),
-    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96, 4),
+    (MAPPED, 96, 4),
     (Ipv6Addr::UNSPECIFIED, 96, 3),
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32, 6),
     (Ipv6Addr::new(0x2001, 0x10, 0, 0, 0, 0, 0, 0), 28, 7),
@@ -29,6 +32,11 @@ fn common_bits(a: Ipv6Addr, b: Ipv6Addr) -> u8 {
 fn label(addr: Ipv6Addr) -> u8 {
     let hits = LABELS.iter().filter(|(prefix, len, _)| common_bits(addr, *prefix) >= *len);
     hits.max_by_key(|(_, len, _)| *len).map_or(1, |&(_, _, label)| label)
+}
+
+/// Addresses with an IPv4 address inside, and the host's own, which rule 3 never avoids. Linux: ipv6_saddr_preferred.
+fn always_preferred(addr: Ipv6Addr) -> bool {
+    [Ipv6Addr::UNSPECIFIED, MAPPED].into_iter().any(|prefix| common_bits(addr, prefix) >= 96)
 }
 
 /// What one candidate scores, rule by rule; tuples compare in the kernel's order.
@@ -50,10 +58,11 @@ fn score(env: Env<'_>, of: &Iface, a: &Addr6, dst: Ipv6Addr, out: Option<&Iface>
     let prefix = common_bits(a.addr, dst).min(a.prefix_len);
     let all = &env.state.sysctl.all6;
     let avoid_optimistic = a.optimistic && all.use_optimistic == 0 && of.conf6.use_optimistic == 0;
+    let avoided = !always_preferred(a.addr) && (a.deprecated || avoid_optimistic);
     (
         a.addr == dst,
         reach,
-        !(a.deprecated || avoid_optimistic),
+        !avoided,
         out.is_none_or(|o| o.index == of.index),
         label(a.addr) == label(dst),
         a.temporary == prefers_temporary,
@@ -64,7 +73,8 @@ fn score(env: Env<'_>, of: &Iface, a: &Addr6, dst: Ipv6Addr, out: Option<&Iface>
 }
 
 /// The best of our addresses to speak to `dst`, as if leaving by `out`. The first found wins ties.
-/// Candidates are all devices' addresses, also those that a device kept when it was set down; for link-local and multicast destinations only those of `out`.
+/// Candidates are all devices' addresses, also those that a device kept when it was set down; for link-local destinations,
+/// and groups that reach no further than the link, only those of `out`.
 pub fn select(env: Env<'_>, dst: Ipv6Addr, out: Option<&Iface>) -> Option<Ipv6Addr> {
     let mut best: Option<(Score, Ipv6Addr)> = None;
     for (of, a) in candidates(env, dst, out) {
@@ -219,6 +229,10 @@ mod tests {
         prefers("fe80::9", address("fe80::1"), near(), P0, none, "scope");
         prefers(peer, far(), old(), P0, none, "not deprecated");
         prefers(peer, far(), early(), P0, none, "not deprecated");
+        for embedding in ["::1.2.3.4", "::ffff:1.2.3.4"] {
+            let embedding = Addr6 { deprecated: true, ..address(embedding) };
+            prefers(peer, embedding, old(), P0, none, "not deprecated");
+        }
         prefers(peer, address("fd00::1"), near(), P1, none, "interface");
         prefers(peer, temporary(far()), address("fd00::1"), P0, none, "label");
         prefers(peer, far(), temporary(near()), P0, none, "temporary or not");

@@ -32,6 +32,8 @@ const HOST_LIMIT: Rule = Rule::new("no error: host limit", "4443 2.4", "icmpv6_x
 const TO_ANYCAST: Rule = Rule::new("no error: to an anycast address", "4443 2.4", "icmp6_send");
 const NO_WAY_BACK: Rule = Rule::new("no error: no route back", "", "icmpv6_route_lookup");
 const NO_ADDRESS: Rule = Rule::new("no error: no address to speak from", "6724 5", "ipv6_dev_get_saddr");
+const MAPPED: Rule =
+    Rule::new("no error: a mapped address speaks to its like alone", "", "ip6_dst_lookup_tail");
 
 /// The rule by which an error goes out.
 fn sent(kind: u8, code: u8) -> Rule {
@@ -138,12 +140,15 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
         return act.unsent(NO_WAY_BACK, format_args!("ICMPv6 {kind_byte}/{code} to {peer}"));
     };
     name_way(act, quote, kind, limited, (src, chosen), &back);
-    look_again(act, quote, offender);
     let wished = back.path.and_then(|p| p.prefsrc);
     let speaking = back.speaking(env).unwrap_or(out);
     let Some(src) = src.or(chosen).or(wished).or_else(|| addr::select(env, peer, Some(speaking))) else {
         return act.unsent(NO_ADDRESS, format_args!("ICMPv6 {kind_byte}/{code} to {peer}"));
     };
+    if !own::may_speak(src, peer) {
+        return act.unsent(MAPPED, format_args!("ICMPv6 {kind_byte}/{code} from {src} to {peer}"));
+    }
+    look_again(act, quote, offender);
     let hop_limit = back.path.map_or(0, |p| p.hoplimit);
     let hop_limit = if hop_limit != 0 { hop_limit } else { u8::try_from(out.conf6.hop_limit).unwrap_or(64) };
     let quoted = quote.bytes.get(..quote.bytes.len().min(QUOTE_MAX)).unwrap_or_default();

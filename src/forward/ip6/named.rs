@@ -22,6 +22,9 @@ pub fn outcome<O: Observer>(cx: &mut Ctx<'_, '_, O>, request: &Request<'_>, rout
         Kind::Local => "route: local",
         Kind::Multicast => "route: multicast",
         Kind::NoRoute if route.path.is_none() => "route: none",
+        Kind::NoRoute if route.path.is_some_and(|p| !p.kind.is_error()) => {
+            "route: over the loopback interface"
+        }
         Kind::NoRoute => "route: unreachable",
         Kind::Prohibit if route.path.is_none() => "route: prohibited by a rule",
         Kind::Prohibit => "route: prohibit",

@@ -70,6 +70,13 @@ pub fn output_from<'a>(
     }
 }
 
+/// Whether a packet that this router makes may come from `src`: an IPv4-mapped address speaks to its like alone.
+/// Linux: ip6_dst_lookup_tail (EAFNOSUPPORT).
+pub fn may_speak(src: Ipv6Addr, dst: Ipv6Addr) -> bool {
+    let mapped = |a: Ipv6Addr| a.to_ipv4_mapped().is_some();
+    !mapped(src) || mapped(dst) || dst.is_unspecified()
+}
+
 fn own<'a>(
     env: Env<'a>,
     made: Made,

@@ -5,11 +5,11 @@ use super::super::ctx::{Ctx, Env, Nanos};
 use super::super::l3::multipath;
 use super::super::observe::{self, Observer, Unobserved};
 use super::{Packet, named};
-use crate::iface::Iface;
+use crate::iface::{Iface, LinkKind};
 use crate::wire::dissect::{self, Flow};
 use crate::wire::{eth, ip6};
 use std::net::{IpAddr, Ipv6Addr};
-use warren_fib::{GroupKind, Member, Nud, Path, Pref, RouteType, Rule, RuleAction, RuleKey};
+use warren_fib::{Group, GroupKind, Member, Nud, Path, Pref, RouteType, Rule, RuleAction, RuleKey};
 
 /// What is done with a packet on this route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -377,6 +377,9 @@ fn finish<'a>(
     if group.kind == GroupKind::Blackhole {
         return Route { kind: Kind::Blackhole, ..found };
     }
+    if matches!(kind, Kind::Unicast | Kind::Multicast) && leads_round(env, group, request.key.dst) {
+        return Route { kind: Kind::NoRoute, ..found };
+    }
     let member = match &group.members[..] {
         [only] => Some(only),
         members => {
@@ -396,6 +399,14 @@ fn finish<'a>(
         }
     };
     Route { member, ..found }
+}
+
+/// Whether a route's only way is the loopback interface. Packets would go round and round, so the kernel makes it one that
+/// rejects, though it shows it as any other. Linux: fib6_is_reject.
+fn leads_round(env: Env<'_>, group: &Group, dst: Ipv6Addr) -> bool {
+    let [only] = &group.members[..] else { return false };
+    let link = env.state.ifaces.get(only.oif);
+    !dst.is_loopback() && link.is_some_and(|i| i.kind == LinkKind::Loopback)
 }
 
 /// Whether a member may be chosen: nexthop groups skip gateways that do not answer. Linux: nexthop_is_good_nh.

@@ -158,12 +158,18 @@ fn layer3_v4(packet: &[u8], dst: Ipv4Addr) -> FlowKeys {
     let Ok((hdr, _)) = Ip4Hdr::ref_from_prefix(packet) else {
         return v4(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
     };
-    let rest = packet.get(hdr.ihl()..).unwrap_or_default();
+    quoted4(packet).map_or(v4(hdr.src(), dst), |quoted| v4(quoted.src(), quoted.dst()))
+}
+
+/// The header that an ICMP error quotes, unless it is a later fragment.
+pub fn quoted4(packet: &[u8]) -> Option<&Ip4Hdr> {
+    let (hdr, _) = Ip4Hdr::ref_from_prefix(packet).ok()?;
+    let rest = packet.get(hdr.ihl()..)?;
     let error = hdr.proto == proto::ICMP
         && hdr.frag_offset() == 0
         && rest.first().is_some_and(|&k| icmp::v4::is_error(k));
-    let quoted = rest.get(icmp::IcmpHdr::LEN..).and_then(|q| Ip4Hdr::ref_from_prefix(q).ok());
-    quoted.filter(|_| error).map_or(v4(hdr.src(), dst), |(q, _)| v4(q.src(), q.dst()))
+    let quoted = rest.get(icmp::IcmpHdr::LEN..).filter(|_| error)?;
+    Some(Ip4Hdr::ref_from_prefix(quoted).ok()?.0)
 }
 
 fn addrs_of(flow: &Flow) -> Option<FlowKeys> {

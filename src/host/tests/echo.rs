@@ -138,6 +138,16 @@ fn echo_is_limited_on_request_only() {
 }
 
 #[test]
+fn no_reply_without_a_route_back() {
+    let mut lab = ndisc::lab();
+    let mut stranger = Vec::new();
+    let builder = PacketBuilder::ipv4([203, 0, 113, 7], [10, 0, 1, 254], 64).icmpv4_echo_request(7, 9);
+    builder.write(&mut stranger, b"data").unwrap();
+    assert!(give4(&mut lab, &stranger).is_empty());
+    assert_eq!((lab.mib(Mib::IcmpInEchos), lab.mib(Mib::IcmpOutMsgs)), (1, 0));
+}
+
+#[test]
 fn the_flow_label_is_reflected_where_asked_for() {
     let mut lab = ndisc::lab();
     lab.bench.writer.draft_mut().sysctl.ip6.flowlabel_reflect = 4;

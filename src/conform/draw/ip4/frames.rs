@@ -76,7 +76,7 @@ impl Maker {
     fn frame(&mut self) -> Option<Frame> {
         let way = self.lot.pick(&self.site.ways)?;
         let dst = self.destination(&way)?;
-        let src = self.source(&way, self.site.is_local(dst))?;
+        let src = self.source(&way, dst)?;
         let mut packet = self.packet(&way, src, dst);
         self.damage(&mut packet, way.mtu);
         packet.truncate(way.mtu);
@@ -110,7 +110,13 @@ impl Maker {
         })
     }
 
-    fn source(&mut self, way: &Way, to_us: bool) -> Option<Ipv4Addr> {
+    fn source(&mut self, way: &Way, dst: Ipv4Addr) -> Option<Ipv4Addr> {
+        let to_us = self.site.is_local(dst);
+        // Who has no address yet speaks to all. Those that may not are told nothing.
+        let to_all = dst.is_broadcast() || dst.is_multicast() || dst.is_unspecified();
+        if to_all && self.lot.chance(10) {
+            return Some(self.lot.one(&[[0; 4], [0; 4], [127, 0, 0, 1], [224, 0, 0, 9]]).into());
+        }
         let found = match self.lot.below(100) {
             0..=5 => self.fresh(USES, |m| Some(m.lot.one(&ODD_SOURCES).into())),
             6..=8 => self.lot.pick(&self.site.own),
@@ -160,12 +166,11 @@ impl Maker {
 
     /// A packet whose checksum is right, as a rule.
     pub fn packet(&mut self, way: &Way, src: Ipv4Addr, dst: Ipv4Addr) -> Vec<u8> {
-        let options = if self.lot.chance(20) { self.options(way) } else { Vec::new() };
+        let often = if self.site.is_local(dst) { 40 } else { 20 };
+        let options = if self.lot.chance(often) { self.options(way) } else { Vec::new() };
         let fate = match self.site.is_local(dst) {
             _ if self.site.is_own(src) || src.is_loopback() => Fate::Mute,
             false => Fate::Passes,
-            // The host's side does not answer along options.
-            true if !options.is_empty() => Fate::Mute,
             true => Fate::Local,
         };
         let protocol = payload::protocol(&mut self.lot, &self.site, fate);

@@ -9,7 +9,6 @@
 //! Not drawn: multicast routing, realms, marks, tunnels, several default routes in one table (the kernel takes turns); source
 //! routes whose passed places are the router's own, broadcasts sent on by lo (both go round inside the kernel); source routes
 //! whose passed places are groups, so that an error would be for all of one;
-//! options in packets for the router itself that would be answered, as the host's side does not answer along them;
 //! ICMP that asks for the time or teaches the router other ways or MTUs; buckets of a resilient group that loses a member.
 
 pub mod flows;

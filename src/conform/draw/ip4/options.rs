@@ -39,8 +39,8 @@ fn option(lot: &mut Lot, hops: &[Ipv4Addr], far: &[Ipv4Addr], into: &mut Vec<u8>
         4..=14 => into.extend(vec![opt::NOP; 1 + lot.below(4)]),
         15..=34 => addresses(lot, opt::RR, hops, far, into),
         35..=54 => times(lot, hops, into),
-        55..=66 => addresses(lot, opt::LSRR, hops, far, into),
-        67..=76 => addresses(lot, opt::SSRR, hops, far, into),
+        55..=65 => addresses(lot, opt::LSRR, hops, far, into),
+        66..=76 => addresses(lot, opt::SSRR, hops, far, into),
         77..=84 => {
             let len = lot.one(&[4, 4, 4, 4, 3, 2, 5]);
             let value = lot.one(&[0, 0, 0, 1]);
@@ -75,9 +75,11 @@ fn addresses(lot: &mut Lot, kind: u8, hops: &[Ipv4Addr], far: &[Ipv4Addr], into:
     let places = lot.one(&[1, 1, 2, 2, 3, 4, 9, 0]);
     let passed = lot.below(places + 1);
     let passed = if lot.chance(50) { 0 } else { passed };
+    // A place that is cut short at the end.
+    let spare = lot.one(&[0, 0, 0, 0, 0, 0, 1, 2, 3]);
     // By places that were passed an error goes back: see `draw`. With another length they would be other ones, of groups.
     let pointer = if passed == 0 { off_by_one(lot, 4) } else { 4 + 4 * passed as u8 };
-    let right = 3 + 4 * places as u8;
+    let right = (3 + 4 * places + spare) as u8;
     let len = if kind != opt::RR && pointer > 7 { right } else { off_by_one(lot, right) };
     into.extend([kind, len, pointer]);
     for place in 0..places {
@@ -85,6 +87,7 @@ fn addresses(lot: &mut Lot, kind: u8, hops: &[Ipv4Addr], far: &[Ipv4Addr], into:
         let named = named.filter(|_| kind != opt::RR || lot.chance(20));
         into.extend(named.map_or([0; 4], |hop| hop.octets()));
     }
+    into.extend(vec![0; spare]);
 }
 
 /// RFC 791 3.1, page 22: times alone, with addresses, for the addresses that are named; and flags that mean nothing.

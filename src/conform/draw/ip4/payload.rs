@@ -43,7 +43,7 @@ pub fn protocol(lot: &mut Lot, site: &Site, fate: Fate) -> u8 {
         (Fate::Passes | Fate::Local, 25..=44) => proto::TCP,
         (_, 25..=74) => proto::ICMP,
         (_, 75..=80) => lot.one(&UNKNOWN),
-        (Fate::Local, _) => lot.one(&[proto::UDP, proto::ICMP, 253]),
+        (Fate::Local, _) => lot.one(&[proto::UDP, proto::ICMP, proto::IGMP, 253]),
         (Fate::Passes, 81..=84) => proto::ESP,
         (_, 85..=88) => proto::IPV6,
         (_, 89..=92) => proto::IPIP,
@@ -65,6 +65,10 @@ pub fn bytes(lot: &mut Lot, site: &Site, content: &Content) -> Vec<u8> {
             }
         }
         proto::ICMP => icmp(lot, content, &mut bytes),
+        // Reports alone: a question makes the router report its groups.
+        proto::IGMP if content.fate != Fate::Passes => {
+            put(&mut bytes, 0, &[lot.one(&[0x12, 0x16, 0x17, 0x22])]);
+        }
         proto::IPV6 => inner6(lot, &mut bytes),
         proto::IPIP => inner4(lot, &mut bytes),
         proto::GRE => gre(lot, &mut bytes),

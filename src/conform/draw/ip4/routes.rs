@@ -109,8 +109,15 @@ impl Maker<'_> {
         let mut hops: Vec<Hop> = Vec::new();
         for _ in 0..2 + self.lot.below(3) {
             let Some(mut hop) = self.gateway() else { continue };
-            if self.lot.chance(8) {
-                hop.via = None;
+            match self.lot.below(100) {
+                0..=7 => hop.via = None,
+                // One that did not answer.
+                8..=17 => {
+                    if let Some((dev, via)) = self.lot.pick(&self.failed) {
+                        (hop.dev, hop.via) = (Some(dev), Some(via));
+                    }
+                }
+                _ => {}
             }
             hop.weight = Some(self.lot.one(&[1, 1, 1, 2, 3, 10, 100, 256]));
             hops.push(hop);
@@ -236,7 +243,7 @@ impl Maker<'_> {
         if route.kind.is_some() {
             return;
         }
-        route.mtu = self.lot.maybe(20, &[68, 100, 300, 576, 600, 1000, 1280, 1400, 1500, 9000, 65_535]);
+        route.mtu = self.lot.maybe(20, &[68, 68, 100, 300, 576, 600, 1000, 1280, 1400, 1500, 9000, 65_535]);
         route.mtu_lock = route.mtu.and_then(|_| self.lot.chance(50).then_some(true));
         if route.mtu.is_none() && self.lot.chance(3) {
             route.mtu_lock = Some(true);

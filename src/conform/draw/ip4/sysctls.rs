@@ -29,7 +29,7 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario) {
         ("ip_forward_use_pmtu", 15, &[1]),
         ("ip_forward_update_priority", 10, &[0]),
         ("icmp_errors_use_inbound_ifaddr", 25, &[1]),
-        ("icmp_echo_ignore_all", 5, &[1]),
+        ("icmp_echo_ignore_all", 12, &[1]),
         ("icmp_echo_ignore_broadcasts", 40, &[0]),
         ("fwmark_reflect", 10, &[1]),
         ("conf.all.forwarding", 2, &[0]),

@@ -242,7 +242,7 @@ impl Maker {
             8 => packet.truncate(self.lot.one(&[0, 1, 39, 40, 41, 47, 48])),
             9..=14 => parts::pad(&mut self.lot, packet, way.mtu),
             15..=17 => headers::too_long(&mut self.lot, packet),
-            18..=27 if read_late => {
+            18..=34 if read_late => {
                 put(packet, 6, &[proto::DSTOPTS]);
                 headers::too_long(&mut self.lot, packet);
                 if let Some(next) = self.lot.maybe(70, &[proto::ICMPV6, proto::DSTOPTS]) {

@@ -77,9 +77,13 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario, pools: &Pools) {
             maker.route(s, prefix(*bits, 32), 0);
         }
     }
+    // At the end of the search it matters that a default route is for all sources, and others for some.
+    for _ in 0..maker.lot.one(&[0, 0, 0, 0, 0, 0, 4, 8]) {
+        maker.route(s, prefix(0, 0), 0);
+    }
     for _ in 0..6 + maker.lot.below(20) {
         let dst = maker.destination(s);
-        let kind = maker.lot.below(104);
+        let kind = maker.lot.below(107);
         maker.route(s, dst, kind);
     }
     apart(s);
@@ -104,7 +108,7 @@ impl Maker<'_> {
         match self.lot.below(20) {
             // That of another route, or within a link's own subnet, where its hosts are not.
             0..=3 => {
-                let apart = |net: &Ipv6Net| net.network().to_bits() >> 113 == 0xfd98 >> 1;
+                let apart = |net: &Ipv6Net| matches!(net.network().to_bits() >> 112, 0xfd98..=0xfd9a);
                 let all = s.route.iter().filter_map(|r| r.dst.parse().ok());
                 let all: Vec<Ipv6Net> = all.filter(|net| !apart(net)).collect();
                 self.lot.pick(&all)
@@ -142,7 +146,7 @@ impl Maker<'_> {
 
     /// Objects, each for one route alone: the kernel keeps one route in each, the first that was used, with its metrics.
     fn nexthops(&mut self, s: &mut Scenario) {
-        if self.lot.chance(40) {
+        if self.lot.chance(25) {
             return;
         }
         for id in 1..=2 + self.lot.below(4) as u32 {
@@ -157,7 +161,7 @@ impl Maker<'_> {
             let resilient = self.lot.chance(35);
             let lost = s.nexthop.len();
             // Now and then nobody of the group answers.
-            let fails = if self.lot.chance(15) { 100 } else { 20 };
+            let fails = if self.lot.chance(15) { 100 } else { 30 };
             for member in id + 1..=id + 1 + self.lot.below(4) as u32 {
                 if self.nexthop(s, member, fails) {
                     let weight = Some(self.lot.one(&[1, 1, 2, 3, 50, 255]));
@@ -191,6 +195,8 @@ impl Maker<'_> {
         // and those of an MTU so small that it would have to cut its own messages to senders there.
         let dst = match kind {
             98..=99 => prefix(0xfd98 << 112 | self.lot.bits() >> 16, self.lot.one(&[64, 96, 128])),
+            // So are those of routes over lo, by which no sender is answered.
+            104.. => prefix(0xfd9a << 112 | self.lot.bits() >> 16, 32 + self.lot.below(97)),
             100.. => prefix(0xfd99 << 112 | self.lot.bits() >> 16, 32 + self.lot.below(97)),
             _ => dst,
         };
@@ -219,6 +225,7 @@ impl Maker<'_> {
                 route.kind = error("local");
                 (route.dev, route.table) = (Some("lo".to_owned()), None);
             }
+            104.. => route.dev = Some("lo".to_owned()),
             100.. => {
                 self.by_gateway(s, &mut route);
                 route.mtu = Some(self.lot.one(&[600, 1000, 1279]));

@@ -32,6 +32,6 @@ fn rule(lot: &mut Lot, s: &Scenario, pools: &Pools) -> Rule {
     rule.sport = ports(lot, 18);
     rule.dport = ports(lot, 18);
     rule.not = lot.chance(15).then_some(true);
-    action(lot, &mut rule, &[0, 0, 16, 32, 48, 64]);
+    action(lot, &mut rule, &[0, 0, 16, 32, 48, 64, 128]);
     rule
 }

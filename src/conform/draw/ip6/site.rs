@@ -66,7 +66,9 @@ impl Site {
         let local: Vec<Ipv6Net> = ours.filter_map(|r| net(&r.dst)).collect();
         let apart = |o: &Ipv6Net| !small.iter().chain(&local).any(|net| net.contains(o));
         let origins = destinations(true).into_iter().filter(&apart);
-        let on_link = s.route.iter().filter(|r| r.kind.is_none() && r.via.is_none() && r.dev.is_some());
+        let on_link = s.route.iter().filter(|r| {
+            r.kind.is_none() && r.via.is_none() && r.dev.as_deref().is_some_and(|dev| dev != "lo")
+        });
         let froms = s
             .route
             .iter()

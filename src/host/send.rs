@@ -6,18 +6,17 @@ use crate::forward::ctx;
 use crate::forward::ip4::fragment::{self, Way};
 use crate::forward::ip4::{self, route::MTU_MIN, route::Route as Route4};
 use crate::forward::ip6::own::{self, Made};
-use crate::forward::ip6::{addr, output, route::Kind, route::Route as Route6};
+use crate::forward::ip6::pieces::{self, Way as Way6};
+use crate::forward::ip6::{addr, route::Kind, route::Route as Route6};
 use crate::forward::observe::{Observer, Rule};
 use crate::iface::Iface;
 use crate::stats::Mib;
 use crate::wire::ip4::{FRAG_DF, Ip4Hdr};
-use crate::wire::ip6::{FRAG_MF, FragHdr, Ip6Hdr};
-use crate::wire::proto;
+use crate::wire::ip6::Ip6Hdr;
 use arrayvec::ArrayVec;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use warren_fib::{RouteType, RuleKey};
 use zerocopy::IntoBytes;
-use zerocopy::network_endian::{U16, U32};
 
 /// The header fields of an answer over IPv4.
 pub struct Head4 {
@@ -153,53 +152,21 @@ pub fn send6<'a, O: Observer>(
     head: &Head6,
     body: &[u8],
 ) -> bool {
-    let slot = Some(slot6(act, &way));
+    let slot = slot6(act, &way);
     let (route, oif) = way;
     let hops = route.path.map_or(0, |p| p.hoplimit);
     let hops = if hops != 0 { hops } else { u8::try_from(oif.conf6.hop_limit).unwrap_or(64) };
     let Ok(payload) = u16::try_from(body.len()) else { return false };
-    let mtu = output::route_mtu(&route, oif.conf6.mtu);
-    act.stats.mib(Mib::Ip6OutRequests, slot, 1);
+    act.stats.mib(Mib::Ip6OutRequests, Some(slot), 1);
     let mut header = Ip6Hdr::new(payload, head.proto, hops, head.src, head.dst);
     header.set_traffic_class(head.traffic_class);
     header.set_flow_label(head.flow_label);
-    let (next, id) = (route.next_hop(head.dst), u32::from(act.limits.next_id(IpAddr::V6(head.dst))) + 1);
-    if Ip6Hdr::LEN + body.len() > mtu as usize {
+    let way = Way6 { route: &route, oif, slot };
+    if !way.fits(Ip6Hdr::LEN + body.len()) {
         act.rule("answer cut into fragments");
     }
-    let mut send = |header: &Ip6Hdr, more: &[u8], data: &[u8]| {
-        let len = Ip6Hdr::LEN + more.len() + data.len();
-        let Some(made) = act.make(oif, len) else { return false };
-        made.packet.copy_from_slice(&[header.as_bytes(), more, data].concat());
-        let place = made.place;
-        act.stats.mib(Mib::Ip6OutTransmits, slot, 1);
-        act.stats.mib(Mib::Ip6OutOctets, slot, len as u64);
-        act.send_made(oif, next, None, place, local.iif);
-        true
-    };
-    if Ip6Hdr::LEN + body.len() <= mtu as usize {
-        if !send(&header, &[], body) {
-            return false;
-        }
-    } else {
-        // RFC 8200 4.5: each piece but the last holds whole units of eight bytes. Linux: ip6_fragment.
-        let room = (mtu as usize).saturating_sub(Ip6Hdr::LEN + size_of::<FragHdr>()) & !7;
-        let pieces = body.chunks(room.max(8));
-        header.next_header = proto::FRAGMENT;
-        let mut fragment =
-            FragHdr { next_header: head.proto, reserved: 0, frag: U16::ZERO, id: U32::new(id) };
-        let (mut at, count) = (0, pieces.len());
-        for piece in pieces {
-            let more = if at + piece.len() < body.len() { FRAG_MF } else { 0 };
-            fragment.frag.set(at as u16 | more);
-            header.payload_len.set((size_of::<FragHdr>() + piece.len()) as u16);
-            if !send(&header, fragment.as_bytes(), piece) {
-                return false;
-            }
-            at += piece.len();
-        }
-        act.stats.mib(Mib::Ip6FragCreates, slot, count as u64);
-        act.stats.mib(Mib::Ip6FragOKs, slot, 1);
+    if !pieces::send(act, way, &header, body, local.iif) {
+        return false;
     }
     act.reply_made(head.rule, format_args!("from {} to {} by {}", head.src, head.dst, oif.name));
     true

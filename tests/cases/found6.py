@@ -199,3 +199,11 @@ case.ip6(dev="p1")
 case.ip6(dev="p1", dst="ff02::1", mac="33:33:00:00:00:01")
 case.ip6(b"", dev="p1", tc=3, nh=59)
 case.frame(Ether(src="02:00:00:00:01:02", dst="02:00:00:00:00:03", type=0x86DD) / Raw(b"x" * 20), dev="p1")
+
+cut = route("2001:db8:b4::/48", via="2001:db8:1::1", dev="p0", mtu=600) + route("2001:db8:b5::/48", via="2001:db8:1::1", dev="p0", mtu=1279, mtu_lock=True)
+case = Case("ip6-error-fragmented", "An error that is longer than its way back allows leaves in fragments.", router(cut))
+for sender in ("2001:db8:b4::{}", "2001:db8:b5::{}"):
+    for number, size in enumerate((8, 512, 513, 1000, 1231, 1232, 1400)):
+        case.ip6(udp(size), src=sender.format(number + 1), dst="2001:db8:ffff::1")
+    case.ip6(udp(1400), src=sender.format(9), hlim=1)
+    case.ip6(udp(1400), src=sender.format(10), dst="2001:db8:1::fe")

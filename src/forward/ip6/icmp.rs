@@ -7,6 +7,7 @@ use super::super::l3::limit::jiffies;
 use super::super::observe::{Observer, Rule};
 use super::addr;
 use super::own::{self, Made};
+use super::pieces::{self, Way};
 use super::route::{self, Kind};
 use crate::frame::PktType;
 use crate::iface::{Iface, LinkKind};
@@ -152,13 +153,18 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
     let hop_limit = back.path.map_or(0, |p| p.hoplimit);
     let hop_limit = if hop_limit != 0 { hop_limit } else { u8::try_from(out.conf6.hop_limit).unwrap_or(64) };
     let quoted = quote.bytes.get(..quote.bytes.len().min(QUOTE_MAX)).unwrap_or_default();
-    let len = IcmpHdr::LEN + quoted.len();
-    let Some(made) = act.make(out, Ip6Hdr::LEN + len) else { return };
-    write(made.packet, src, peer, hop_limit, IcmpHdr::new(kind_byte, code, rest), quoted, quote.hops);
-    let made = made.place;
-    count_sent(act, owner, kind_byte, Ip6Hdr::LEN + len);
-    act.reply_made(sent(kind_byte, code), format_args!("from {src} to {peer} by {}", out.name));
-    act.send_made(out, back.next_hop(peer), None, made, quote.iif);
+    let mut room = [0; IcmpHdr::LEN + QUOTE_MAX];
+    let Some(body) = room.get_mut(..IcmpHdr::LEN + quoted.len()) else { return };
+    write(body, (src, peer), IcmpHdr::new(kind_byte, code, rest), quoted, quote.hops);
+    let header = Ip6Hdr::new(body.len() as u16, proto::ICMPV6, hop_limit, src, peer);
+    let way = Way { route: &back, oif: out, slot: owner.slot };
+    if !way.fits(Ip6Hdr::LEN + body.len()) {
+        act.rule("error cut into fragments");
+    }
+    if pieces::send(act, way, &header, body, quote.iif) {
+        count_made(act, owner, kind_byte);
+        act.reply_made(sent(kind_byte, code), format_args!("from {src} to {peer} by {}", out.name));
+    }
 }
 
 /// The per-host bucket, keyed by the peer. Linux: icmpv6_xrlim_allow.
@@ -288,18 +294,12 @@ fn gre_key(header: &[u8]) -> [u16; 2] {
 
 /// RFC 4443 2.1: the message with its quote; the quoted hop limit as the rule says.
 fn write(
-    packet: &mut [u8],
-    src: Ipv6Addr,
-    dst: Ipv6Addr,
-    hop_limit: u8,
+    body: &mut [u8],
+    (src, dst): (Ipv6Addr, Ipv6Addr),
     icmp_header: IcmpHdr,
     quoted: &[u8],
     quoted_hops: u8,
 ) {
-    let payload = packet.len() - Ip6Hdr::LEN;
-    let header = Ip6Hdr::new(payload as u16, proto::ICMPV6, hop_limit, src, dst);
-    let Some((head, body)) = packet.split_at_mut_checked(Ip6Hdr::LEN) else { return };
-    head.copy_from_slice(header.as_bytes());
     let Some((icmp_bytes, data)) = body.split_at_mut_checked(IcmpHdr::LEN) else { return };
     icmp_bytes.copy_from_slice(icmp_header.as_bytes());
     data.copy_from_slice(quoted);
@@ -309,9 +309,16 @@ fn write(
     let _ = icmp::set_csum6(src, dst, body); // false only without room for a header
 }
 
-/// Counters of a message that left; it never exceeds 1280 bytes, which every IPv6 link carries.
-/// Linux: icmpv6_push_pending_frames, ip6_finish_output2.
+/// Counters of a message that left whole: it never exceeds 1280 bytes, which every IPv6 link carries.
+/// Linux: ndisc_send_skb, ip6_finish_output2.
 pub fn count_sent<O: Observer>(act: &Act<'_, '_, O>, out: &Iface, kind: u8, len: usize) {
+    count_made(act, out, kind);
+    act.stats.mib(Mib::Ip6OutTransmits, Some(out.slot), 1);
+    act.stats.mib(Mib::Ip6OutOctets, Some(out.slot), len as u64);
+}
+
+/// Counters of a message that was made, however it leaves. Linux: icmpv6_push_pending_frames.
+fn count_made<O: Observer>(act: &Act<'_, '_, O>, out: &Iface, kind: u8) {
     let slot = Some(out.slot);
     act.stats.mib(Mib::Ip6OutRequests, slot, 1);
     act.stats.mib(Mib::Icmp6OutMsgs, slot, 1);
@@ -326,8 +333,6 @@ pub fn count_sent<O: Observer>(act: &Act<'_, '_, O>, out: &Iface, kind: u8, len:
     };
     act.stats.mib(of_kind, slot, 1);
     act.stats.mib(of_type, slot, 1);
-    act.stats.mib(Mib::Ip6OutTransmits, slot, 1);
-    act.stats.mib(Mib::Ip6OutOctets, slot, len as u64);
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod named;
 pub mod ndisc;
 pub mod output;
 pub mod own;
+pub mod pieces;
 mod rcv;
 pub mod route;
 #[cfg(test)]

@@ -192,7 +192,7 @@ impl Maker<'_> {
 
     fn route(&mut self, s: &mut Scenario, dst: Ipv6Net, kind: usize) {
         // Apart from all others are prefixes that are the router's own, so that no sender is in them: it would answer itself;
-        // and those of an MTU so small that it would have to cut its own messages to senders there.
+        // and those of an MTU so small that it has to cut its own messages to senders there.
         let dst = match kind {
             98..=99 => prefix(0xfd98 << 112 | self.lot.bits() >> 16, self.lot.one(&[64, 96, 128])),
             // So are those of routes over lo, by which no sender is answered.

@@ -58,13 +58,9 @@ impl Site {
             };
             s.route.iter().filter(lead).filter_map(|r| net(&r.dst)).collect::<Vec<_>>()
         };
-        // The router would have to cut what it says to a sender behind so small an MTU.
-        let small =
-            s.route.iter().filter(|r| r.mtu.is_some_and(|mtu| mtu < 1280)).filter_map(|r| net(&r.dst));
-        let small: Vec<Ipv6Net> = small.collect();
         let ours = s.route.iter().filter(|r| matches!(r.kind.as_deref(), Some("local" | "anycast")));
         let local: Vec<Ipv6Net> = ours.filter_map(|r| net(&r.dst)).collect();
-        let apart = |o: &Ipv6Net| !small.iter().chain(&local).any(|net| net.contains(o));
+        let apart = |o: &Ipv6Net| !local.iter().any(|net| net.contains(o));
         let origins = destinations(true).into_iter().filter(&apart);
         let on_link = s.route.iter().filter(|r| {
             r.kind.is_none() && r.via.is_none() && r.dev.as_deref().is_some_and(|dev| dev != "lo")

@@ -93,8 +93,7 @@ pub fn send4<'a, O: Observer>(
     head: &Head4,
     body: &[u8],
 ) {
-    let hops = route.path.map_or(0, |p| p.hoplimit);
-    let ttl = if hops != 0 { hops } else { act.env.state.sysctl.ip4.ip_default_ttl as u8 };
+    let ttl = ip4::route::own_ttl(act.env, &route, head.dst);
     let header_len = Ip4Hdr::LEN + head.options.len();
     let Ok(len) = u16::try_from(header_len + body.len()) else { return };
     let mut header = Ip4Hdr::new(len, ttl, head.proto, head.src, head.dst);
@@ -138,6 +137,9 @@ pub fn send4<'a, O: Observer>(
     if broadcast {
         act.stats.mib(Mib::IpExtOutBcastPkts, None, 1);
         act.stats.mib(Mib::IpExtOutBcastOctets, None, len.into());
+    } else if head.dst.is_multicast() {
+        act.stats.mib(Mib::IpExtOutMcastPkts, None, 1);
+        act.stats.mib(Mib::IpExtOutMcastOctets, None, len.into());
     }
     act.reply_made(head.rule, format_args!("from {} to {} by {}", head.src, head.dst, oif.name));
     act.send_made(oif, next, fixed, place, local.iif);

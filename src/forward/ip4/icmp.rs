@@ -207,8 +207,7 @@ pub fn send<O: Observer>(
     let src = src.unwrap_or(addr::DUMMY);
     let quoted = quote.bytes.get(..quote.bytes.len().min(room)).unwrap_or_default();
     let len = header_len + IcmpHdr::LEN + quoted.len();
-    let hops = back.path.map_or(0, |p| p.hoplimit);
-    let ttl = if hops != 0 { hops } else { env.state.sysctl.ip4.ip_default_ttl as u8 };
+    let ttl = route::own_ttl(env, &back, to);
     let mut header = Ip4Hdr::new(len as u16, ttl, proto::ICMP, src, to);
     header.tos = tos;
     header.id.set(act.limits.next_id(IpAddr::V4(to)));
@@ -227,6 +226,9 @@ pub fn send<O: Observer>(
         act.stats.mib(Mib::IpExtOutBcastPkts, Some(out.slot), 1);
         act.stats.mib(Mib::IpExtOutBcastOctets, Some(out.slot), len as u64);
         heard_here(act, out, &header, kind_byte, len);
+    } else if to.is_multicast() {
+        act.stats.mib(Mib::IpExtOutMcastPkts, Some(out.slot), 1);
+        act.stats.mib(Mib::IpExtOutMcastOctets, Some(out.slot), len as u64);
     }
     act.send_made(out, back.next_hop(to), route::for_all(env, &back, to), place, quote.iif);
 }

@@ -84,7 +84,18 @@ impl<'a> Route<'a> {
 
     /// The gateway (of either family), or the destination itself on a link.
     pub fn next_hop(&self, dst: Ipv4Addr) -> IpAddr {
-        self.member.and_then(|m| m.via).unwrap_or(IpAddr::V4(dst))
+        // To a group no gateway leads but that of a route for groups alone. Linux: __mkroute_output.
+        let gateway = self.member.filter(|_| !dst.is_multicast() || self.prefix_len >= 4).and_then(|m| m.via);
+        gateway.unwrap_or(IpAddr::V4(dst))
+    }
+}
+
+/// The TTL of a packet that this router makes itself: one hop to a group (RFC 1112 6.1). Linux: __ip_make_skb.
+pub fn own_ttl(env: Env<'_>, route: &Route<'_>, dst: Ipv4Addr) -> u8 {
+    match route.path.map_or(0, |p| p.hoplimit) {
+        _ if dst.is_multicast() => 1,
+        0 => env.state.sysctl.ip4.ip_default_ttl as u8,
+        hops => hops,
     }
 }
 
@@ -361,9 +372,12 @@ pub fn type_of(env: Env<'_>, addr: Ipv4Addr) -> RouteType {
     }
 }
 
-/// The link-layer address for all, if that is what a packet on this route to `dst` is for. A route for one TOS only does
-/// not make an address a broadcast to the link layer. Linux: arp_constructor.
+/// The link-layer address for all, or for a group, if that is what a packet on this route to `dst` is for. A route for one
+/// TOS only does not make an address a broadcast to the link layer. Linux: arp_constructor.
 pub fn for_all(env: Env<'_>, route: &Route<'_>, dst: Ipv4Addr) -> Option<[u8; 6]> {
+    if dst.is_multicast() && route.next_hop(dst) == IpAddr::V4(dst) {
+        return Some(eth::multicast_mac4(dst));
+    }
     let broadcast = route.found == RouteType::Broadcast && type_of(env, dst) == RouteType::Broadcast;
     broadcast.then_some(eth::BROADCAST)
 }

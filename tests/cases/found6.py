@@ -207,3 +207,8 @@ for sender in ("2001:db8:b4::{}", "2001:db8:b5::{}"):
         case.ip6(udp(size), src=sender.format(number + 1), dst="2001:db8:ffff::1")
     case.ip6(udp(1400), src=sender.format(9), hlim=1)
     case.ip6(udp(1400), src=sender.format(10), dst="2001:db8:1::fe")
+
+barred = route("::/0", type_="prohibit", metric=10)
+case = Case("ip6-destination-prohibited", "A packet to :: that a route prohibits counts as one with a wrong address.", router(barred))
+case.ip6(dst="::")
+case.ip6(dst="2001:db8:ffff::1")

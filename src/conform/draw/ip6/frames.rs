@@ -2,8 +2,7 @@
 //!
 //! Invariant: no address is used so often that its share of redirects runs out (six at once, for sender and destination
 //! alike), and nothing is sent that would change what the kernel knows for later frames: no neighbour discovery (but see
-//! `discovery`) and no
-//! listener reports to the router, and no Packet Too Big to it. Nor is the router asked for echoes so long that it would
+//! `discovery`), no listener reports and no Packet Too Big to the router. Nor is it asked for echoes so long that it would
 //! have to cut its answer. Called by `draw`.
 
 use super::super::parts::{self, put};

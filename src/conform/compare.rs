@@ -158,7 +158,8 @@ fn count(place: &str, expected: &Values, actual: &Values) -> Vec<Counted> {
     names.iter().map(pair).filter(|c| c.expected != c.actual).collect()
 }
 
-/// What the router may speak from: its addresses, prefixes that are its own as a whole, loopback.
+/// What the router may speak from: its addresses, the first of their subnets (RFC 4291 2.6.1), prefixes that are its own as
+/// a whole, loopback.
 fn own_addresses(scenario: &Scenario) -> Vec<IpNet> {
     let of = |address: &crate::scenario::Address| match address.prefix {
         IpNet::V4(net) if address.dev == "lo" => IpNet::V4(net),
@@ -167,7 +168,8 @@ fn own_addresses(scenario: &Scenario) -> Vec<IpNet> {
     let local = scenario.route.iter().filter(|r| r.kind.as_deref() == Some("local"));
     let local = local.filter_map(|r| r.dst.parse().ok());
     let always = [IpAddr::V4(DUMMY).into(), IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8))];
-    scenario.address.iter().map(of).chain(local).chain(always).collect()
+    let first = scenario.address.iter().map(|address| address.prefix.network()).filter(IpAddr::is_ipv6);
+    scenario.address.iter().map(of).chain(first.map(IpNet::from)).chain(local).chain(always).collect()
 }
 
 /// Sets what is not compared to zero; the names of the masks that did, each with the number of bytes.

@@ -11,7 +11,7 @@ use super::{ConformError, Differences, Frame, KernelBox, Masked, NAMES, Outcome,
 use crate::scenario::Scenario;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A kernel that refuses so many boxes is not one that they were drawn for.
 const REFUSED_MAX: usize = 1000;
@@ -210,7 +210,10 @@ impl Plan<'_> {
     /// Plays frames in a kernel, unless they would harm it.
     fn kernel(&self, scenario: &Scenario, frames: &[Frame]) -> Result<(Outcome, Masked)> {
         harm::refuse(scenario, frames)?;
-        KernelBox::build(&format!("{NAMES}{}", std::process::id()), scenario)?.play_until(frames, self.stop)
+        // Several runs of one process may take place at a time.
+        static BUILT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("{NAMES}{}-{}", std::process::id(), BUILT.fetch_add(1, Ordering::Relaxed));
+        KernelBox::build(&name, scenario)?.play_until(frames, self.stop)
     }
 
     fn kernel_again(&self, scenario: &Scenario, frames: &[Frame]) -> Result<Both> {

@@ -163,7 +163,8 @@ pub fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
     let made = Made { ipproto: packet.hdr.next_header, sport: 0, dport: 0, label: 0 };
     let onward = || {
         let (src, bytes) = (Some(packet.hdr.src()), packet.local.bytes);
-        own::output(env, made, src, dst, iif.index, bytes).oif(env)
+        let route = own::output(env, made, src, dst, iif.index, bytes);
+        if route.is_over_lo() { env.state.ifaces.loopback() } else { route.oif(env) }
     };
     link.or_else(onward).map_or(iif.slot, |i| i.slot)
 }

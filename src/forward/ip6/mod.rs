@@ -85,7 +85,7 @@ pub fn onward<'a, O: Observer>(
     };
     let packet = Packet { bytes, hdr, meta, alert: None };
     let route = route::input(&mut cx, &packet);
-    let verdict = if route.kind == Kind::Local {
+    let verdict = if route.kind == Kind::Local || route.is_over_lo() {
         if hdr.hop_limit <= 1 {
             cx.reply(ReplyKind::TimeExceeded, hdr.hop_limit);
         }

@@ -59,6 +59,11 @@ pub fn send<'a, O: Observer>(
         if !piece(act, way, &header, fragment.as_bytes(), data, iif) {
             return false;
         }
+        // The first that a link without carrier does not take is the last.
+        if !way.oif.carrier {
+            act.stats.mib(Mib::Ip6FragFails, Some(way.slot), 1);
+            return true;
+        }
         at += data.len();
     }
     act.stats.mib(Mib::Ip6FragCreates, Some(way.slot), count as u64);

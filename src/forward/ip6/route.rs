@@ -69,6 +69,12 @@ impl<'a> Route<'a> {
         env.state.ifaces.get(member.oif)
     }
 
+    /// Whether it is one over lo, which rejects what comes from a wire. Where a routing header leads there, it leads to
+    /// this host. Linux: fib6_is_reject, ipv6_srh_rcv.
+    pub fn is_over_lo(&self) -> bool {
+        self.kind == Kind::NoRoute && self.path.is_some_and(|p| p.kind == RouteType::Unicast)
+    }
+
     /// Whether `dst`, which it leads to, is an anycast address, or the first of a prefix without a gateway, which is taken
     /// for that of its routers. RFC 4291 2.6.1; Linux: ipv6_anycast_destination.
     pub fn is_anycast(&self, dst: Ipv6Addr) -> bool {

@@ -9,7 +9,7 @@ use super::site::Way;
 use crate::conform::Frame;
 use crate::wire::eth::{ETHERTYPE_IPV6, EthHdr, multicast_mac6};
 use crate::wire::icmp::{set_csum6, v6};
-use crate::wire::ip6::Ip6Hdr;
+use crate::wire::ip6::{Ip6Hdr, MIN_MTU};
 use crate::wire::proto;
 use std::net::Ipv6Addr;
 use zerocopy::IntoBytes;
@@ -28,7 +28,8 @@ fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
 impl Maker {
     /// A message.
     pub fn discovery(&mut self) -> Option<Frame> {
-        let way = self.lot.pick(&self.site.ways)?;
+        // A link that is too small for IPv6 does not carry the longest of them.
+        let way = self.lot.pick(&self.site.ways).filter(|way| way.mtu >= MIN_MTU as usize)?;
         let kind = match self.lot.below(10) {
             0..=4 => v6::NEIGHBOUR_SOLICIT,
             5..=6 => v6::NEIGHBOUR_ADVERT,

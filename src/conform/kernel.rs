@@ -87,7 +87,7 @@ impl KernelBox {
         self.play_until(frames, &AtomicBool::new(false))
     }
 
-    /// The same, but ends with an error soon after `stop` is set, and so within [`SLICE`] while frames wait for their time.
+    /// The same, but ends with an error soon after `stop` is set, and so within a tenth of a second while frames wait for their time.
     ///
     /// # Errors
     /// As [`KernelBox::play`], and [`ConformError::Stopped`].

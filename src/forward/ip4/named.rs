@@ -4,7 +4,7 @@
 use super::super::act::{Act, Quote};
 use super::super::ctx::Ctx;
 use super::super::decision::{Decision, Target};
-use super::super::l3::multipath;
+use super::super::l3::{multipath, named as shared};
 use super::super::observe::Observer;
 use super::Packet;
 use super::options::Options;
@@ -55,12 +55,7 @@ fn next_hop<O: Observer>(
     group: &Group,
 ) {
     let env = cx.env;
-    cx.rule(match group.kind {
-        GroupKind::Plain => "next hop: of several of a route",
-        GroupKind::Blackhole => "next hop: blackhole",
-        GroupKind::Resilient { .. } => "next hop: bucket of a resilient group",
-        GroupKind::Object { .. } => "next hop: member of a nexthop group",
-    });
+    shared::several(cx, &group.kind);
     policy(cx, packet);
     if matches!(group.kind, GroupKind::Resilient { .. } | GroupKind::Blackhole) {
         return;

@@ -2,6 +2,7 @@
 
 use super::super::ctx::{Ctx, neighbour};
 use super::super::decision::{Edit, Verdict};
+use super::super::l3::named;
 use super::super::observe::{Observer, Rule};
 use super::options::Options;
 use super::route::{self, Kind, Route};
@@ -9,7 +10,6 @@ use super::{Packet, addr};
 use crate::drop::DropReason as D;
 use crate::stats::Mib;
 use std::net::Ipv4Addr;
-use warren_fib::Nud;
 
 /// A forwarded packet leaves, in pieces if `fragment` gives an MTU that it exceeds. Linux: ip_finish_output.
 pub fn output<'a, O: Observer>(
@@ -43,16 +43,7 @@ pub fn output<'a, O: Observer>(
         format_args!("{next} on {}", oif.name),
     );
     let way = neighbour(cx.env, oif, next, route::for_all(cx.env, route, dst));
-    cx.rule(match &way {
-        Err(_) => "neighbour: to be asked for",
-        Ok(egress) => match egress.nud {
-            Nud::NOARP => "neighbour: none needed",
-            Nud::PERMANENT => "neighbour: permanent",
-            Nud::REACHABLE => "neighbour: reachable",
-            Nud::STALE => "neighbour: stale, used at once",
-            _ => "neighbour: being verified, used meanwhile",
-        },
-    });
+    named::neighbour(cx, &way);
     if fragment.is_none() {
         cx.count_out(Mib::IpOutTransmits, 1);
         cx.count_out(Mib::IpExtOutOctets, packet.bytes.len());

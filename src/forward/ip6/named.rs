@@ -1,7 +1,7 @@
 //! Names for what decided a lookup, for those who count rules. Nothing here decides anything. Called by `route`.
 
 use super::super::ctx::{Ctx, Env};
-use super::super::l3::multipath;
+use super::super::l3::{multipath, named as shared};
 use super::super::observe::Observer;
 use super::route::{Kind, Request, Route, Wish, expired, good, score};
 use std::net::Ipv6Addr;
@@ -51,12 +51,7 @@ pub fn outcome<O: Observer>(cx: &mut Ctx<'_, '_, O>, request: &Request<'_>, rout
 /// How one of several next hops was chosen.
 fn next_hop<O: Observer>(cx: &mut Ctx<'_, '_, O>, request: &Request<'_>, route: &Route<'_>, group: &Group) {
     let env = cx.env;
-    cx.rule(match group.kind {
-        GroupKind::Plain => "next hop: of several of a route",
-        GroupKind::Blackhole => "next hop: blackhole",
-        GroupKind::Resilient { .. } => "next hop: bucket of a resilient group",
-        GroupKind::Object { .. } => "next hop: member of a nexthop group",
-    });
+    shared::several(cx, &group.kind);
     multipath::name6(cx.observer(), env.state, request.flow.as_ref(), request.packet);
     let ignored = group.members.iter().any(|m| m.dead || m.upper < 0);
     if group.kind == GroupKind::Plain && ignored {

@@ -5,7 +5,7 @@
 
 use super::super::ctx::{Ctx, neighbour, send_or_hold};
 use super::super::decision::{Edit, ReplyKind, Verdict};
-use super::super::l3::gso;
+use super::super::l3::{gso, named};
 use super::super::observe::{Observer, Rule};
 use super::route::Route;
 use super::{Packet, multicast_mac};
@@ -13,7 +13,6 @@ use crate::drop::DropReason as D;
 use crate::stats::Mib;
 use crate::wire::ip6::{ExtHdr, Ip6Hdr};
 use crate::wire::proto;
-use warren_fib::Nud;
 use zerocopy::FromBytes;
 
 /// A forwarded packet leaves, its hop limit lowered. Linux: ip6_output, ip6_finish_output2.
@@ -50,16 +49,7 @@ pub fn output<'a, O: Observer>(
     let way = neighbour(cx.env, oif, next, multicast_mac(dst));
     let gateway = route.member.is_some_and(|m| m.via.is_some());
     cx.rule(if gateway { "next hop: a gateway" } else { "next hop: the destination itself" });
-    cx.rule(match &way {
-        Err(_) => "neighbour: to be asked for",
-        Ok(egress) => match egress.nud {
-            Nud::NOARP => "neighbour: none needed",
-            Nud::PERMANENT => "neighbour: permanent",
-            Nud::REACHABLE => "neighbour: reachable",
-            Nud::STALE => "neighbour: stale, used at once",
-            _ => "neighbour: being verified, used meanwhile",
-        },
-    });
+    named::neighbour(cx, &way);
     Ok(send_or_hold(way, Edit { len: packet.bytes.len(), decrement: true, header: None }))
 }
 

@@ -4,3 +4,4 @@ pub mod gso;
 pub mod kinds;
 pub mod limit;
 pub mod multipath;
+pub mod named;

@@ -142,9 +142,8 @@ fn is_unicast<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> bool {
 /// Whether a packet came to an anycast address, which the first one of a prefix is, too. Linux: ipv6_anycast_destination.
 fn is_anycast<O>(act: &Act<'_, '_, O>, dst: Ipv6Addr) -> bool {
     let found = act.env.view.table::<Ipv6Addr>(TABLE_LOCAL).and_then(|table| table.lookup(dst).next());
-    let first = |len: u8| len < 127 && dst.to_bits().checked_shl(len.into()).unwrap_or(0) == 0;
     let anycast = |path: &Path<Ipv6Addr>| path.kind == RouteType::Anycast;
-    found.is_some_and(|(len, set)| first(len) || set.paths.iter().any(anycast))
+    found.is_some_and(|(len, set)| addr::is_first(dst, len) || set.paths.iter().any(anycast))
 }
 
 /// The counters of the interface that the local route names: the one that has the address. Of several the one that

@@ -9,7 +9,6 @@ use super::super::observe::Observer;
 use super::Packet;
 use super::options::Options;
 use super::route::{Errno, Kind, Route, good};
-use crate::wire::eth::ETHERTYPE_IPV4;
 use crate::wire::ip4::{self, opt};
 use std::net::Ipv4Addr;
 use warren_fib::{Group, GroupKind, RouteType, TABLE_LOCAL, TABLE_MAIN};
@@ -56,7 +55,7 @@ fn next_hop<O: Observer>(
 ) {
     let env = cx.env;
     shared::several(cx, &group.kind);
-    policy(cx, packet);
+    multipath::name4(cx.observer(), env.state, packet);
     if matches!(group.kind, GroupKind::Resilient { .. } | GroupKind::Blackhole) {
         return;
     }
@@ -67,23 +66,6 @@ fn next_hop<O: Observer>(
     cx.rule_if(other, "next hop: one whose neighbour failed is passed over");
     let none = !group.members.iter().any(|m| m.upper >= 0 && good(env, &group.kind, m));
     cx.rule_if(none, "next hop: none has a neighbour, the first is taken");
-}
-
-/// What the hash is made of.
-fn policy<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &[u8]) {
-    let found = || crate::wire::dissect::dissect(packet, ETHERTYPE_IPV4, false);
-    cx.rule(match cx.env.state.sysctl.ip4.fib_multipath_hash_policy {
-        1 if found().outer.sport == [0; 2] => "multipath policy: 1, no ports to be seen",
-        1 => "multipath policy: 1, ports",
-        2 if found().encapsulated => "multipath policy: 2, inner packet",
-        2 => "multipath policy: 2, nothing inside",
-        3 if found().encapsulated => "multipath policy: 3, chosen fields, a packet inside",
-        3 => "multipath policy: 3, chosen fields",
-        _ if multipath::quoted4(packet).is_some() => {
-            "multipath policy: 0, of the packet that an error quotes"
-        }
-        _ => "multipath policy: 0, addresses",
-    });
 }
 
 /// What was done for the options of a packet that goes on.

@@ -142,6 +142,12 @@ pub fn is_anycast(env: Env<'_>, addr: Ipv6Addr, dev: &Iface) -> bool {
     set.paths.iter().any(|path| path.kind == RouteType::Anycast && here(path))
 }
 
+/// Whether an address is the first of its prefix, which is that of the prefix's routers where it has more than two.
+/// RFC 4291 2.6.1, RFC 6164; Linux: ipv6_anycast_destination.
+pub fn is_first(addr: Ipv6Addr, prefix_len: u8) -> bool {
+    prefix_len < 127 && addr.to_bits() << prefix_len == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::testkit::{Bench, P0, P1};

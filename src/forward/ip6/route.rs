@@ -4,7 +4,7 @@
 use super::super::ctx::{Ctx, Env, Nanos};
 use super::super::l3::multipath;
 use super::super::observe::{self, Observer, Unobserved};
-use super::{Packet, named};
+use super::{Packet, addr, named};
 use crate::iface::{Iface, LinkKind};
 use crate::wire::dissect::{self, Flow};
 use crate::wire::{eth, ip6};
@@ -79,8 +79,7 @@ impl<'a> Route<'a> {
     /// for that of its routers. RFC 4291 2.6.1; Linux: ipv6_anycast_destination.
     pub fn is_anycast(&self, dst: Ipv6Addr) -> bool {
         let on_link = self.member.is_some_and(|m| m.via.is_none());
-        let first = dst.to_bits().checked_shl(self.prefix_len.into()).unwrap_or(0) == 0;
-        let of_routers = self.prefix_len < 127 && on_link && first;
+        let of_routers = on_link && addr::is_first(dst, self.prefix_len);
         self.path.is_some_and(|p| p.kind == RouteType::Anycast) || of_routers
     }
 

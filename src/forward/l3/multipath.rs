@@ -60,21 +60,41 @@ pub fn hash6_dissected(state: &State, flow: &Flow, packet: &[u8]) -> u32 {
     hash31(state.multipath_seed(), &FlowKeys { ip_proto: flow.ip_proto, label, ..keys })
 }
 
-/// What the hash of an IPv6 packet is made of, for those who count rules.
-pub fn name6<O: Observer>(observer: &mut O, state: &State, flow: Option<&Flow>, packet: &[u8]) {
-    let found = || dissect(packet, eth::ETHERTYPE_IPV6, false);
-    let dissected = |flow: &Flow| flow.ip_proto == proto::ICMPV6 && quoted6(packet).is_none();
-    observer.rule(match state.sysctl.ip6.fib_multipath_hash_policy {
+/// What the hash of a packet is made of by a policy other than 0, for those who count rules; false if it is 0.
+fn name<O: Observer>(observer: &mut O, policy: i64, packet: &[u8], ethertype: u16) -> bool {
+    let found = || dissect(packet, ethertype, false);
+    observer.rule(match policy {
         1 if found().outer.sport == [0; 2] => "multipath policy: 1, no ports to be seen",
         1 => "multipath policy: 1, ports",
         2 if found().encapsulated => "multipath policy: 2, inner packet",
         2 => "multipath policy: 2, nothing inside",
         3 if found().encapsulated => "multipath policy: 3, chosen fields, a packet inside",
         3 => "multipath policy: 3, chosen fields",
-        _ if flow.is_some_and(dissected) => "multipath policy: 0, as dissected for the rules",
-        _ if quoted6(packet).is_some() => "multipath policy: 0, of the packet that an error quotes",
-        _ => "multipath policy: 0, addresses and label",
+        _ => return false,
     });
+    true
+}
+
+/// What the hash of an IPv4 packet is made of.
+pub fn name4<O: Observer>(observer: &mut O, state: &State, packet: &[u8]) {
+    if !name(observer, state.sysctl.ip4.fib_multipath_hash_policy, packet, eth::ETHERTYPE_IPV4) {
+        observer.rule(match quoted4(packet) {
+            Some(_) => "multipath policy: 0, of the packet that an error quotes",
+            None => "multipath policy: 0, addresses",
+        });
+    }
+}
+
+/// What the hash of an IPv6 packet is made of.
+pub fn name6<O: Observer>(observer: &mut O, state: &State, flow: Option<&Flow>, packet: &[u8]) {
+    let dissected = |flow: &Flow| flow.ip_proto == proto::ICMPV6 && quoted6(packet).is_none();
+    if !name(observer, state.sysctl.ip6.fib_multipath_hash_policy, packet, eth::ETHERTYPE_IPV6) {
+        observer.rule(match flow {
+            Some(flow) if dissected(flow) => "multipath policy: 0, as dissected for the rules",
+            _ if quoted6(packet).is_some() => "multipath policy: 0, of the packet that an error quotes",
+            _ => "multipath policy: 0, addresses and label",
+        });
+    }
 }
 
 /// The same of a packet that the host itself makes and that answers no other's error: nothing of it is there yet but what

@@ -59,16 +59,19 @@ pub struct Maker {
 /// `count` frames for the router of `scenario`.
 pub fn frames(scenario: &Scenario, count: usize, lot: Lot) -> Vec<Frame> {
     let mut maker = Maker::new(lot, scenario);
-    let harmless = |frame: &Frame| harm::refuse(scenario, std::slice::from_ref(frame)).is_ok();
-    (0..count).filter_map(|_| maker.frame()).filter(harmless).collect()
+    harmless(scenario, (0..count).filter_map(|_| maker.frame()))
 }
 
 /// The same, half of them neighbour discovery for the router.
 pub fn discovery(scenario: &Scenario, count: usize, lot: Lot) -> Vec<Frame> {
     let mut maker = Maker::new(lot, scenario);
     let mut frame = || if maker.lot.chance(50) { maker.discovery() } else { maker.frame() };
-    let harmless = |frame: &Frame| harm::refuse(scenario, std::slice::from_ref(frame)).is_ok();
-    (0..count).filter_map(|_| frame()).filter(harmless).collect()
+    harmless(scenario, (0..count).filter_map(|_| frame()))
+}
+
+/// Those of the frames that do a kernel no harm.
+fn harmless(scenario: &Scenario, frames: impl Iterator<Item = Frame>) -> Vec<Frame> {
+    frames.filter(|frame| harm(scenario, frame).is_none()).collect()
 }
 
 impl Maker {

@@ -246,8 +246,7 @@ impl Neighbours {
         let changed = new != old.neighbour || env.view.neighbour(key.0, key.1).is_none();
         let updated = if changed { env.now } else { old.updated };
         self.table.insert(key, Entry { neighbour: new, timer, updated, ..old });
-        // Where several share a state, the search of one must not hide the failure that another has just found.
-        if changed && !(self.quiet && new.state == Nud::INCOMPLETE) {
+        if changed {
             self.learned.push(Learned { key, neighbour: Some(new) });
         }
     }

@@ -162,7 +162,11 @@ impl Player {
             self.with(time, |host, forwarder, env| {
                 asks.into_iter().for_each(|ask| host.ask(&mut forwarder.act(env, &mut *observer), ask));
             });
-            if !self.learn() {
+            // Kept until what waits has seen the news: the search that another player begins must not hide a failure.
+            // One that panicked leaves the tables whole: each change is complete by itself.
+            let owner = Arc::clone(&self.writer);
+            let mut writer = owner.lock().unwrap_or_else(PoisonError::into_inner);
+            if !self.learn(&mut writer) {
                 return;
             }
             self.with(time, |host, forwarder, env| {
@@ -181,9 +185,7 @@ impl Player {
     }
 
     /// Publishes what the host learned of neighbours; whether there was anything.
-    fn learn(&mut self) -> bool {
-        // Another player that panicked leaves the tables whole: each change is complete by itself.
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+    fn learn(&mut self, writer: &mut Writer) -> bool {
         let mut any = false;
         for learned in self.host.learned() {
             writer.set_neighbour(learned.key.0, learned.key.1, learned.neighbour);

@@ -302,6 +302,11 @@ impl Writer {
         self.fib.nexthops()
     }
 
+    /// What is known of a neighbour. O(1).
+    pub fn neighbour(&self, oif: u32, addr: IpAddr) -> Option<Neighbour> {
+        self.fib.neighbour(oif, addr)
+    }
+
     /// All neighbours that are known, in no order.
     pub fn neighbours(&self) -> impl Iterator<Item = (u32, IpAddr, Neighbour)> {
         self.fib.neighbours()

@@ -183,6 +183,10 @@ fn the_kernel_resolves_on_demand() {
         }
         wait(&mut lab, "the failure", |_, _| known(13, nobody) == Some(Nud::FAILED));
         assert!(ip_output("neigh show 10.0.3.99").contains("FAILED"));
+        lab.mirror.resolve(13, nobody);
+        assert_eq!(known(13, nobody), Some(Nud::INCOMPLETE));
+        assert!(ip_output("neigh show 10.0.3.99").contains("INCOMPLETE"));
+        wait(&mut lab, "the next failure", |_, _| known(13, nobody) == Some(Nud::FAILED));
         ip("neigh replace 10.0.2.2 lladdr 02:00:00:00:00:02 dev v2 nud stale\n");
         lab.follow();
         assert_eq!(known(12, stale), Some(Nud::STALE));

@@ -51,6 +51,11 @@ impl Writer {
         self.nexthops.objects()
     }
 
+    /// What is known of a neighbour. O(1).
+    pub fn neighbour(&self, oif: u32, addr: IpAddr) -> Option<Neighbour> {
+        self.nexthops.neighbour(oif, addr)
+    }
+
     /// All neighbours that are known, in no order.
     pub fn neighbours(&self) -> impl Iterator<Item = (u32, IpAddr, Neighbour)> {
         self.nexthops.neighbours()

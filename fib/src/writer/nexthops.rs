@@ -102,6 +102,10 @@ impl Nexthops {
         self.objects.iter().map(|(&id, object)| NexthopObject { id, body: object.body.clone() })
     }
 
+    pub(super) fn neighbour(&self, oif: u32, addr: IpAddr) -> Option<Neighbour> {
+        self.neighbours.get(&(oif, addr)).copied()
+    }
+
     pub(super) fn neighbours(&self) -> impl Iterator<Item = (u32, IpAddr, Neighbour)> {
         self.neighbours.iter().map(|(&(oif, addr), &neighbour)| (oif, addr, neighbour))
     }

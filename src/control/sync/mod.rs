@@ -26,7 +26,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use ahash::AHashSet;
-use warren_fib::Prefix;
+use warren_fib::{Neighbour, Nud, Prefix};
 
 use crate::control::netlink::{Error, Event, Events, Family, GROUPS, LinkMsg, Socket};
 use crate::state::{StateError, Writer};
@@ -298,9 +298,15 @@ impl Mirror {
         &self.links
     }
 
-    /// Asks the kernel to resolve a neighbour for which frames wait.
+    /// Asks the kernel to resolve a neighbour for which frames wait. One that had failed is no failure while it is
+    /// searched for again, which the kernel does not announce. Linux: __neigh_event_send.
     pub fn resolve(&mut self, oif: u32, addr: IpAddr) {
         self.wishes.add(oif, addr, |oif, to| self.requests.use_neighbour(oif, to));
+        let known = self.writer.neighbour(oif, addr);
+        if let Some(failed) = known.filter(|known| known.state == Nud::FAILED) {
+            let again = Neighbour { state: Nud::INCOMPLETE, ..failed };
+            self.writer.set_neighbour(oif, addr, Some(again));
+        }
     }
 
     /// Tells the kernel that a stale neighbour is in use, so that it verifies it.

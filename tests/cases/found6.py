@@ -139,6 +139,19 @@ case = Case("ip6-proxy-no-type", "A message without a type to a proxied address 
 case.ip6(b"", nh=58, src="fe80::7", dst="fe80::9:1")
 case.ip6(b"\1", nh=58, src="fe80::7", dst="fe80::9:1")
 
+# On the way to the gateway itself a packet has the kernel search for it again; while it does, the gateway has not failed.
+either_way = table("neighbour", dev="p1", to="fe80::bad", state="failed")
+either_way += route("2001:db8:a7::/48", via="fe80::bad", dev="p1") + route("2001:db8:a7::/48", via="fe80::1", dev="p0")
+host_like = {f"net.ipv6.neigh.p1.{k}": n for k, n in (("mcast_solicit", 1), ("retrans_time_ms", 100))}
+host_like |= {"net.ipv6.conf.all.forwarding": 0, "net.ipv6.conf.p0.force_forwarding": 1, "net.ipv6.conf.p1.force_forwarding": 1}
+host_like |= {"net.ipv4.fib_multipath_hash_seed": 7}
+case = Case("ip6-gateway-searched-again", "A gateway that failed and is searched for again is no longer passed over.", router(neighbour("p0", "fe80::1") + either_way, sysctl=host_like))
+for flow in range(4):
+    case.ip6(dst=f"2001:db8:a7::{flow}")
+case.ip6(dst="fe80::bad", dev="p1", src="2001:db8:a2::7")
+for flow in range(4):
+    case.ip6(dst=f"2001:db8:a7::{flow}")
+
 refusing = table("nexthop", id=50, family=6, blackhole=True) + route("2001:db8:a0::/44", nhid=50, src="2001:db8:2::fe")
 some = route("2001:db8:a5::/48", via="2001:db8:1::1", dev="p0", **{"from": "2001:db8::/32"})
 case = Case("ip6-error-refused-wish", "A route that refuses has no wish who speaks, though it names an address.", router(refusing, some))

@@ -90,7 +90,7 @@ struct Copy(PathBuf);
 impl Copy {
     fn make() -> Copy {
         let place = root().join("target/faults");
-        for name in ["src", "fib", "bench", "Cargo.toml", "Cargo.lock"] {
+        for name in ["src", "fib", "bench", "docs", "Cargo.toml", "Cargo.lock"] {
             let (from, to) = (root().join(name), place.join(name));
             let _ = fs::remove_dir_all(&to);
             fs::create_dir_all(&place).unwrap();

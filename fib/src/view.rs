@@ -16,7 +16,7 @@ use crate::lpm::{self, Lpm};
 use crate::neighbours::{NeighbourEntry, Neighbours};
 use crate::path::{PathSet, PathSetId};
 use crate::publish::{Domain, Guard, Line, Shared};
-use crate::stepped::Stepped;
+use crate::forest::Forest;
 use crate::writer::{Families, Family};
 
 /// Most readers that a FIB can have at a time.
@@ -60,7 +60,7 @@ impl sealed::Half for Ipv4Addr {
 }
 
 impl sealed::Half for Ipv6Addr {
-    type Large = Stepped;
+    type Large = Forest;
 
     fn tables(state: &State) -> &Tables<Self> {
         &state.v6

@@ -170,6 +170,11 @@ impl WorkerStats {
         bump(self.own.get(o as usize), n);
     }
 
+    /// One of warren's own values now: a copy of all takes long.
+    pub fn own_now(&self, o: Own) -> u64 {
+        self.own.get(o as usize).map_or(0, |value| value.load(Ordering::Relaxed))
+    }
+
     /// Counts a packet dropped for the reason with this index.
     pub fn drop(&self, reason: usize) {
         bump(self.drops.get(reason), 1);

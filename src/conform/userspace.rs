@@ -9,7 +9,7 @@ use crate::forward::observe::{Observer, Unobserved};
 use crate::scenario::Scenario;
 use crate::scenario::player::{Arrival, Departure, Player, clock, limits};
 use crate::state::State;
-use crate::stats::{Mib, Own};
+use crate::stats::Mib;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -70,11 +70,11 @@ pub fn at_once(scenario: &Scenario, path: &Path, frames: &[Frame], may_wait: boo
     let (mut player, state) = player(scenario, path, frames)?;
     let mut kept = Vec::with_capacity(frames.len());
     for frame in frames {
-        let before = player.counts().own(Own::HeldPackets);
+        let before = player.held();
         let mut waits = Waits::default();
         player.play(&arrival(&state, frame)?, &mut waits, &mut |_| ());
         player.finish(&mut Unobserved, &mut |_| ());
-        if player.counts().own(Own::HeldPackets) == before + u64::from(waits.0 && may_wait) {
+        if player.held() == before + u64::from(waits.0 && may_wait) {
             kept.push(frame.clone());
         }
     }

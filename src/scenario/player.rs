@@ -14,7 +14,7 @@ use crate::host::{Host, loopback};
 use crate::neigh::Ask;
 use crate::port;
 use crate::state::{Shared, State, Writer};
-use crate::stats::Counts;
+use crate::stats::{Counts, Own};
 use std::sync::{Arc, Mutex, PoisonError};
 use warren_fib::{FibError, Reader};
 
@@ -92,6 +92,11 @@ impl Player {
     /// What was counted so far.
     pub fn counts(&self) -> Counts {
         self.forwarder.stats.snapshot()
+    }
+
+    /// Packets that had to wait for a next hop so far.
+    pub fn held(&self) -> u64 {
+        self.forwarder.stats.own_now(Own::HeldPackets)
     }
 
     /// Interfaces, sysctls and rules.

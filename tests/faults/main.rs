@@ -88,8 +88,8 @@ fn every_fault_finds_its_place() {
 struct Copy(PathBuf);
 
 impl Copy {
-    fn make() -> Copy {
-        let place = root().join("target/faults");
+    fn make(family: &str) -> Copy {
+        let place = root().join("target/faults").join(family);
         for name in ["src", "fib", "bench", "docs", "Cargo.toml", "Cargo.lock"] {
             let (from, to) = (root().join(name), place.join(name));
             let _ = fs::remove_dir_all(&to);
@@ -180,7 +180,7 @@ fn conform_finds_them() {
     };
     let only = std::env::var("WARREN_FAULTS_ONLY").unwrap_or_default();
     let from: usize = std::env::var("WARREN_FAULTS_FROM").map_or(1, |from| from.parse().unwrap());
-    let copy = Copy::make();
+    let copy = Copy::make(&family);
     copy.build().unwrap();
     let (differs, said) = copy.differs(&family);
     assert!(!differs && said.is_empty(), "it differs without any fault: {said}");

@@ -71,7 +71,7 @@ pub fn draw(seed: u64, number: u64, limit: usize, boxes: Boxes, given: Option<&S
     let mut router = Lot::new(seed, number, 1);
     let mut scenario = match (given, boxes) {
         (Some(scenario), _) => scenario.clone(),
-        (None, Boxes::V4) => ip4::scenario(&mut router),
+        (None, Boxes::V4) => ip4::scenario(&mut router, slow),
         (None, Boxes::Mixed) => mixed::scenario(&mut router, slow),
         (None, _) => ip6::scenario(&mut router, slow),
     };

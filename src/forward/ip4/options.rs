@@ -183,6 +183,25 @@ pub fn receive<'a, O: Observer>(
     Ok(Some(options))
 }
 
+/// Whether a packet's source route leads on. Linux: ip_options_rcv_srr.
+pub fn leads_on(packet: &[u8]) -> bool {
+    let Ok((hdr, _)) = Ip4Hdr::ref_from_prefix(packet) else { return false };
+    let options = packet.get(Ip4Hdr::LEN..hdr.ihl()).unwrap_or_default();
+    find_source_route(options).is_some_and(|(len, pointer)| pointer <= len)
+}
+
+/// Length and pointer of a source route among options.
+pub(super) fn find_source_route(mut options: &[u8]) -> Option<(u8, u8)> {
+    loop {
+        options = match *options {
+            [opt::NOP, ref rest @ ..] => rest,
+            [opt::LSRR | opt::SSRR, len, pointer, ..] => return Some((len, pointer)),
+            [kind, len, ..] if kind != opt::END && len >= 2 => options.get(usize::from(len)..)?,
+            _ => return None,
+        }
+    }
+}
+
 /// Reads and writes the options of a packet again that waited for its next hop in vain, as the kernel does before it
 /// sends the error; `None` if they are malformed. Linux: ipv4_send_dest_unreach.
 pub fn again(env: Env<'_>, dev: &Iface, packet: &[u8]) -> Option<Options> {

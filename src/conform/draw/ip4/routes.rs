@@ -131,7 +131,7 @@ impl Maker<'_> {
 
     /// Objects, each for one route alone: the kernel keeps one route in each, the first that was used, with its metrics.
     fn nexthops(&mut self, s: &mut Scenario) {
-        if self.lot.chance(40) {
+        if self.lot.chance(25) {
             return;
         }
         for id in 1..=2 + self.lot.below(4) as u32 {
@@ -143,7 +143,7 @@ impl Maker<'_> {
         self.objects.push(50);
         for id in (100..).step_by(10).take(1 + self.lot.below(3)) {
             let mut group: Vec<GroupMember> = Vec::new();
-            let resilient = self.lot.chance(35);
+            let resilient = self.lot.chance(50);
             let lost = s.nexthop.len();
             for member in id + 1..=id + 1 + self.lot.below(4) as u32 {
                 if self.nexthop(s, member, true) {

@@ -160,6 +160,10 @@ impl Maker {
                 let local = self.lot.pick(&self.site.local);
                 local.map(|net| self.lot.host4(net))
             }
+            45..=56 => {
+                let several = self.lot.pick(&self.site.several);
+                several.map(|net| self.lot.host4(net))
+            }
             _ => None,
         };
         // A broadcast on lo, if it is sent on, goes round there until its TTL runs out.

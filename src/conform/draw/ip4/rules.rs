@@ -32,8 +32,8 @@ fn rule(lot: &mut Lot, s: &Scenario, pools: &Pools) -> Rule {
     rule.oif = if lot.chance(5) { lot.pick(&links) } else { None };
     rule.tos = lot.maybe(15, &[4, 8, 0x10, 0x14, 0x1c]);
     rule.ipproto = lot.maybe(20, &[6, 17, 17, 1, 47, 253]).map(Value::Number);
-    rule.sport = ports(lot, 10);
-    rule.dport = ports(lot, 10);
+    rule.sport = ports(lot, 15);
+    rule.dport = ports(lot, 12);
     rule.not = lot.chance(15).then_some(true);
     action(lot, &mut rule, &[0, 0, 8, 16, 24, 31]);
     rule

@@ -138,3 +138,9 @@ for name, table_of in (("", ""), ("-routed", route("224.0.0.0/4", via="10.0.2.1"
 case = Case("ip4-reset-too-long", "A reset may not be cut: where its options make it too long for the way, there is none.", router().replace('dst = "10.1.0.0/16"', 'mtu = 68\ndst = "10.1.0.0/16"', 1))
 for records in (1, 2, 6, 7):
     case.ip4(TCP(sport=1025, dport=53), dst="10.0.1.254", options=[Raw(bytes([7, 3 + 4 * records, 4]) + bytes(4 * records))])
+
+# Two places and a byte: full once the reply has named our address, but not by its pointer.
+odd = Raw(bytes([7, 12, 4]) + bytes(9))
+case = Case("ip4-echo-to-itself", "What the router says to itself repeats options, too; those that have no whole place left are a problem where it comes in.", router(sysctl={"net.ipv4.icmp_echo_ignore_broadcasts": 0}))
+case.ip4(ICMP() / Raw(bytes(8)), src="0.0.0.0", dst="224.0.0.1", ttl=1, mac="01:00:5e:00:00:01", options=[odd])
+case.ip4(ICMP() / Raw(bytes(8)), src="0.0.0.0", dst="224.0.0.1", ttl=1, mac="01:00:5e:00:00:01")

@@ -160,7 +160,7 @@ impl Maker {
                 let local = self.lot.pick(&self.site.local);
                 local.map(|net| self.lot.host4(net))
             }
-            45..=56 => {
+            45..=62 => {
                 let several = self.lot.pick(&self.site.several);
                 several.map(|net| self.lot.host4(net))
             }

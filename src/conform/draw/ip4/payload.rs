@@ -98,7 +98,7 @@ fn icmp(lot: &mut Lot, content: &Content, bytes: &mut [u8]) {
     {
         inner4(lot, quoted);
         // Of a packet that went the other way.
-        if lot.chance(60) {
+        if lot.chance(30) {
             put(quoted, 12, &content.dst.octets());
             put(quoted, 16, &content.src.octets());
         }

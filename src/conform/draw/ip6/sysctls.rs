@@ -27,8 +27,9 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario, slow: bool) {
     let policy = lot.below(4) as i64;
     set(s, "net.ipv6.fib_multipath_hash_policy", policy);
     if policy == 3 {
-        let fields =
-            lot.one(&[1, 2, 3, 7, 8, 0x10, 0x20, 0x30, 0x3f, 0x40, 0x1c0, 0x400, 0x800, 0xc37, 0xfff]);
+        let fields = lot.one(&[
+            1, 2, 3, 7, 8, 0x10, 0x10, 0x13, 0x20, 0x30, 0x3f, 0x40, 0x1c0, 0x400, 0x800, 0xc37, 0xfff,
+        ]);
         set(s, "net.ipv6.fib_multipath_hash_fields", fields);
     }
     for (name, percent, values) in [

@@ -14,7 +14,7 @@ use crate::wire::ip6::{self, FragHdr, Ip6Hdr};
 use crate::wire::l4::TcpHdr;
 use crate::wire::{csum, proto};
 use ipnet::{IpNet, Ipv4Net};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use zerocopy::FromBytes;
@@ -130,6 +130,32 @@ pub fn compare(scenario: &Scenario, expected: &Outcome, actual: &Outcome) -> Dif
         found.counters.extend(count(name, values.0, values.1));
     }
     found
+}
+
+/// How many frames of one side stand elsewhere among those of the other: the least number that would have to be moved.
+pub fn moved(scenario: &Scenario, expected: &[Frame], actual: &[Frame]) -> usize {
+    let own = own_addresses(scenario);
+    let key = |frame: &Frame| {
+        let mut bytes = frame.bytes.clone();
+        mask(&mut bytes, &own);
+        (frame.link.clone(), bytes)
+    };
+    let mut places: BTreeMap<_, VecDeque<usize>> = BTreeMap::new();
+    for (frame, place) in actual.iter().zip(0..) {
+        places.entry(key(frame)).or_default().push_back(place);
+    }
+    let found = expected.iter().filter_map(|frame| places.get_mut(&key(frame))?.pop_front());
+    // The longest run of rising places stays: `ends` has the least last place of a run of each length.
+    let (mut ends, mut count): (Vec<usize>, usize) = (Vec::new(), 0);
+    for place in found {
+        count += 1;
+        let at = ends.partition_point(|&end| end < place);
+        match ends.get_mut(at) {
+            Some(end) => *end = place,
+            None => ends.push(place),
+        }
+    }
+    count - ends.len()
 }
 
 /// Puts frames into an order that says nothing of when they left, nor of what is not compared.
@@ -330,6 +356,19 @@ mod tests {
         bytes.extend(options);
         bytes.extend([8, 0, 0, 0, 0, 0, 0, 0]);
         bytes
+    }
+
+    #[test]
+    fn the_least_number_of_frames_is_said_to_have_moved() {
+        let side = |order: &[u8]| {
+            let frames: Vec<_> = order.iter().map(|&n| ip4(&format!("10.0.0.{n}"), 0, 0)).collect();
+            outcome(&frames, 0).frames
+        };
+        for (other, least) in
+            [(&[1, 2, 3, 4][..], 0), (&[2, 3, 4, 1], 1), (&[4, 3, 2, 1], 3), (&[1, 3, 2, 9], 1)]
+        {
+            assert_eq!(moved(&Scenario::default(), &side(&[1, 2, 3, 4]), &side(other)), least, "{other:?}");
+        }
     }
 
     fn outcome(frames: &[Vec<u8>], counted: u64) -> Outcome {

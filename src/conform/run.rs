@@ -192,11 +192,10 @@ impl Plan<'_> {
             Err(other) => return Err(other),
         };
         if slow {
-            let unordered = played.expected.frames.clone();
+            let moved = compare::moved(scenario, &played.expected.frames, &played.actual.frames);
             for outcome in [&mut played.expected, &mut played.actual].into_iter().chain(&mut full) {
                 compare::sort(scenario, &mut outcome.frames);
             }
-            let moved = unordered.iter().zip(&played.expected.frames).filter(|(a, b)| a != b).count();
             played.masked.add(ORDER, moved, 0);
         }
         played.differences = compare(scenario, &played.expected, &played.actual);

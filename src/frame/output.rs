@@ -74,6 +74,24 @@ impl Outputs {
         }
     }
 
+    /// Copies what the outputs from number `first` on take of frames that will not stay as long. What there is no room for is
+    /// not sent.
+    pub fn keep(&mut self, first: usize, frames: &[Frame<'_>]) {
+        for at in first..self.list.len() {
+            let Some(output) = self.list.get_mut(at) else { return };
+            let Source::Received(n) = output.source else { continue };
+            let (from, len) = (output.start as usize, output.len as usize);
+            let bytes = frames.get(usize::from(n)).map_or(&[][..], |f| f.range(from..from + len));
+            let copy = self.scratch.take(bytes.len()).map(|(start, copy)| {
+                copy.copy_from_slice(bytes);
+                start as u32
+            });
+            output.source = Source::Made;
+            (output.start, output.len) = (copy.unwrap_or(0), copy.map_or(0, |_| bytes.len() as u32));
+        }
+        self.list.retain(|output| output.len > 0);
+    }
+
     /// Forgets all, once the batch is sent.
     pub fn clear(&mut self) {
         self.list.clear();
@@ -100,6 +118,9 @@ mod tests {
         assert!(!out.push(base), "the list is full");
         let got: Vec<_> = out.iter().map(|o| out.bytes(o, &batch)).collect();
         assert_eq!(got, [b"made", b"rame"]);
+        out.keep(0, &batch);
+        let got: Vec<_> = out.iter().map(|o| out.bytes(o, &[])).collect();
+        assert_eq!(got, [b"made", b"rame"], "the frame may go");
         out.clear();
         assert!(out.is_empty());
     }

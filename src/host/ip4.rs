@@ -47,7 +47,10 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) {
     let Some(bytes) = local.bytes.get(..usize::from(hdr.total_len.get())) else { return };
     let Some(data) = bytes.get(hdr.ihl()..) else { return };
     let group = is_group(act, local.iif, hdr);
-    let options = options::delivered(act.env, local.iif, bytes, !group);
+    let options = match options::delivered(act.env, local.iif, bytes, !group) {
+        Ok(options) => options,
+        Err((options, at)) => return malformed(act, &Local { bytes, ..*local }, options, at),
+    };
     let dst = options.as_ref().and_then(|o| o.address(16)).unwrap_or(hdr.dst());
     let packet = Packet { local: Local { bytes, ..*local }, hdr, data, group, options, dst };
     let done = if hdr.is_fragment() {
@@ -62,6 +65,17 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) {
     if let Err(reason) = done {
         act.refuse(reason, Some(local.iif.slot), None);
     }
+}
+
+/// What this host said to itself repeats options of a packet that have no whole place left by then. Linux: ip_rcv_options.
+fn malformed<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>, options: Options, at: usize) {
+    let hops = local.bytes.get(8).copied().unwrap_or_default();
+    let quote = Quote { bytes: local.bytes, hops, pkt_type: local.meta.pkt_type, iif: local.iif };
+    let mut decision = Decision { target: Target::Us, ..Decision::bare(Verdict::Local) };
+    decision.echo = Echo::of(act.env, &options);
+    decision.header = Some(options.header);
+    icmp::send(act, &quote, &decision, ReplyKind::ParamProblem(0, at as u32));
+    act.refuse(D::V4Option, Some(local.iif.slot), None);
 }
 
 fn protocol<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result<(), D> {

@@ -7,7 +7,7 @@
 use super::Host;
 use crate::forward::Forwarder;
 use crate::forward::ctx::Env;
-use crate::forward::ip4::ecn_counter;
+use crate::forward::ip4::{ecn_counter, options::leads_on};
 use crate::forward::observe::Unobserved;
 use crate::frame::{Frame, Meta};
 use crate::stats::Mib;
@@ -38,7 +38,9 @@ pub fn hear(host: &mut Host, forwarder: &mut Forwarder, env: Env<'_>, batch: &[F
                 continue;
             }
             let mut frames = [frame];
+            let before = forwarder.out.len();
             forwarder.batch(env, &mut frames, &mut Unobserved);
+            forwarder.out.keep(before, &frames);
             if let ([_], [frame]) = (&forwarder.local[..], &frames) {
                 host.receive(&mut forwarder.act(env, &mut Unobserved), &frame.meta, frame.bytes());
             }
@@ -46,9 +48,10 @@ pub fn hear(host: &mut Host, forwarder: &mut Forwarder, env: Env<'_>, batch: &[F
     }
 }
 
-/// The header of an IPv4 packet, and how long the packet is.
+/// The header of an IPv4 packet, and how long the packet is. Where a source route leads it on, it is none that has arrived:
+/// for its next hop a way is looked for like that of any packet, and this host is no good source for one.
 fn ip4(frame: &[u8]) -> Option<(Ip4Hdr, u64)> {
     let (eth, packet) = EthHdr::ref_from_prefix(frame).ok()?;
     let (hdr, _) = Ip4Hdr::read_from_prefix(packet).ok()?;
-    (eth.ethertype.get() == ETHERTYPE_IPV4).then_some((hdr, packet.len() as u64))
+    (eth.ethertype.get() == ETHERTYPE_IPV4 && !leads_on(packet)).then_some((hdr, packet.len() as u64))
 }

@@ -111,13 +111,16 @@ pub fn send4<'a, O: Observer>(
     if mtu < MTU_MIN {
         return;
     }
+    if !head.fragment && u32::from(len) > mtu {
+        return act.rule("answer: none, it may not be cut and is too long"); // Linux: __ip_append_data (EMSGSIZE)
+    }
     act.rule_if(!head.options.is_empty(), "answer: options repeated");
     act.stats.mib(Mib::IpOutRequests, None, 1);
     let (next, fixed) = (route.next_hop(head.dst), ip4::route::for_all(act.env, &route, head.dst));
     let broadcast = route.found == RouteType::Broadcast;
     if broadcast {
         let kind = body.first().copied().unwrap_or_default();
-        ip4::icmp::heard_here(act, oif, &header, kind, len.into());
+        ip4::icmp::heard_here(act, oif, (&header, &head.options), kind, len.into());
     }
     if u32::from(len) > mtu {
         act.rule("answer cut into fragments");

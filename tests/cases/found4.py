@@ -112,3 +112,35 @@ for src in ("10.0.1.255", "10.0.2.255"):
     case.ip4(src=src, dst="10.0.1.254")
     case.ip4(TCP(flags="S"), src=src, dst="10.0.1.254")
 case.ip4(ICMP() / Raw(bytes(30)), src="0.0.0.0", dst="255.255.255.255", mac="ff:ff:ff:ff:ff:ff")
+
+# An error about a source-routed packet goes back along its route, which may begin at this host itself.
+quick = {f"net.ipv4.neigh.p1.{k}": n for k, n in (("mcast_solicit", 1), ("retrans_time_ms", 100))}
+routed = {"net.ipv4.conf.all.accept_source_route": 1, **quick}
+
+
+def places(kind, pointer, *hops):
+    """A source route."""
+    body = b"".join(bytes(int(part) for part in hop.split(".")) for hop in hops)
+    return Raw(bytes([kind, 3 + len(body), pointer]) + body)
+
+
+for name, accept in (("", 0), ("-accepted", 1)):
+    case = Case(f"ip4-error-by-own-hop{name}", "An error that goes back by an address of the router itself comes in by lo, where that is no source for a packet that is to go on.", router(sysctl={**routed, "net.ipv4.conf.all.accept_local": accept}))
+    case.ip4(dst="10.0.1.254", options=[places(131, 4, "10.0.2.99")])
+
+for name, table_of in (("", ""), ("-routed", route("224.0.0.0/4", via="10.0.2.1", dev="p1"))):
+    case = Case(f"ip4-error-first-hop{name}", "A group as the first hop back is reached by the interface of the address that speaks; a hop that is nobody's is the router itself.", router(table_of))
+    twice = Raw(bytes([68, 4, 5, 1]) * 2)
+    for hop in ("239.1.2.3", "0.0.0.0", "255.255.255.255"):
+        case.ip4(dst="10.0.1.254", options=[places(131, 40, "10.0.9.9", hop), twice])
+        case.ip4(dst="10.0.2.254", options=[places(131, 40, "10.0.9.9", hop), twice])
+
+case = Case("ip4-reset-too-long", "A reset may not be cut: where its options make it too long for the way, there is none.", router().replace('dst = "10.1.0.0/16"', 'mtu = 68\ndst = "10.1.0.0/16"', 1))
+for records in (1, 2, 6, 7):
+    case.ip4(TCP(sport=1025, dport=53), dst="10.0.1.254", options=[Raw(bytes([7, 3 + 4 * records, 4]) + bytes(4 * records))])
+
+# Two places and a byte: full once the reply has named our address, but not by its pointer.
+odd = Raw(bytes([7, 12, 4]) + bytes(9))
+case = Case("ip4-echo-to-itself", "What the router says to itself repeats options, too; those that have no whole place left are a problem where it comes in.", router(sysctl={"net.ipv4.icmp_echo_ignore_broadcasts": 0}))
+case.ip4(ICMP() / Raw(bytes(8)), src="0.0.0.0", dst="224.0.0.1", ttl=1, mac="01:00:5e:00:00:01", options=[odd])
+case.ip4(ICMP() / Raw(bytes(8)), src="0.0.0.0", dst="224.0.0.1", ttl=1, mac="01:00:5e:00:00:01")

@@ -12,13 +12,13 @@ use crate::wire::ip6::MIN_MTU;
 /// What is added to the numbers of IPv4's nexthop objects.
 const OBJECTS4: u32 = 1000;
 
-/// A router whose IPv6 half may be `slow`.
+/// A router of which both halves may be `slow`.
 pub fn scenario(lot: &mut Lot, slow: bool) -> Scenario {
     // A link that is too small for IPv6 has no gateways of it for IPv4 either.
     let wide = |s: &Scenario| s.link.iter().all(|l| l.mtu.is_none_or(|mtu| mtu >= MIN_MTU));
     let six = std::iter::repeat_with(|| ip6::scenario(lot, slow)).take(100).find(wide).unwrap_or_default();
     // Most routers have their equals among some ten others. Of links that differ IPv6's remain: they are wide enough for it.
-    let four = std::iter::repeat_with(|| ip4::scenario(lot)).take(100).find(|four| alike(four, &six));
+    let four = std::iter::repeat_with(|| ip4::scenario(lot, slow)).take(100).find(|four| alike(four, &six));
     merge(four.unwrap_or_default(), six)
 }
 

@@ -29,8 +29,10 @@ const STEP: u64 = 20_000;
 /// Frames of a box, and of one in which packets wait for next hops that do not answer.
 const FRAMES: usize = 400;
 const FRAMES_SLOW: usize = 150;
-/// One in so many boxes is slow, and in one the router is taught of neighbours.
-const SLOW: u64 = 16;
+/// One in so many boxes is slow.
+const SLOW: u64 = 5;
+/// In one of so many the router is taught of neighbours.
+const TAUGHT: u64 = 16;
 
 /// What the boxes of a run are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,13 +67,11 @@ pub fn draw(seed: u64, number: u64, limit: usize, boxes: Boxes, given: Option<&S
         Boxes::Turns => Boxes::V4,
         one => one,
     };
-    // One of those that are of this family when both take turns.
-    let place = if boxes == Boxes::V4 { SLOW - 1 } else { SLOW - 2 };
-    let slow = given.is_none() && number % SLOW == place;
+    let slow = given.is_none() && number % SLOW == SLOW - 1;
     let mut router = Lot::new(seed, number, 1);
     let mut scenario = match (given, boxes) {
         (Some(scenario), _) => scenario.clone(),
-        (None, Boxes::V4) => ip4::scenario(&mut router),
+        (None, Boxes::V4) => ip4::scenario(&mut router, slow),
         (None, Boxes::Mixed) => mixed::scenario(&mut router, slow),
         (None, _) => ip6::scenario(&mut router, slow),
     };
@@ -84,7 +84,7 @@ pub fn draw(seed: u64, number: u64, limit: usize, boxes: Boxes, given: Option<&S
             let of = |stream| Lot::new(seed, number, stream);
             mixed::frames(&scenario, count, [lot, of(5), of(6)])
         }
-        _ if number % SLOW == 6 && given.is_none() => ip6::discovery(&scenario, count, lot),
+        _ if !slow && number % TAUGHT == 6 && given.is_none() => ip6::discovery(&scenario, count, lot),
         _ => ip6::frames(&scenario, count, lot),
     };
     in_time(&mut frames);

@@ -41,13 +41,18 @@ pub fn message(protocol: u8, bytes: &mut [u8]) -> Option<&mut [u8]> {
     bytes.get_mut(..len)
 }
 
-/// Bytes behind `headers`: few, any number, or such that the packet is at an edge.
+/// Bytes behind `headers`: few, any number, or such that the packet is at an edge, or that its pieces just fill that.
 pub fn size(lot: &mut Lot, edges: &[usize], mtu: usize, headers: usize) -> usize {
     let room = mtu.saturating_sub(headers);
     let edge = lot.one(edges) + lot.below(3);
     match lot.below(10) {
         0..=5 => lot.below(90).min(room),
-        6..=8 => edge.saturating_sub(1 + headers).min(room),
+        6..=7 => edge.saturating_sub(1 + headers).min(room),
+        8 if edge > headers => {
+            // The last piece alone need not end at a multiple of eight. RFC 791 3.2
+            let last = edge - headers;
+            ((1 + lot.below(2)) * (last & !7) + last - lot.below(4).min(last)).min(room)
+        }
         _ => lot.below(room + 1),
     }
 }

@@ -27,7 +27,7 @@ fn seed_and_number_decide_everything() {
 #[test]
 fn nobody_speaks_so_often_that_a_limiter_notices() {
     // Neighbour discovery is not limited.
-    for number in (0..20).filter(|number| number % SLOW != 6) {
+    for number in (0..20).filter(|number| number % TAUGHT != 6) {
         let mut uses: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
         let drawn = drawn(7, number, Family::V6);
         let own = |a: &[u8]| drawn.scenario.address.iter().any(|x| x.prefix.addr().to_string() == addr(a));

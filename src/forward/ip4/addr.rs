@@ -99,5 +99,10 @@ pub fn is_ours(env: Env<'_>, addr: Ipv4Addr) -> bool {
 
 /// Whether any interface has this address. Linux: inet_lookup_ifaddr_rcu.
 pub fn is_interface_address(env: Env<'_>, addr: Ipv4Addr) -> bool {
-    env.state.ifaces.iter().any(|i| i.addrs4.iter().any(|a| a.addr == addr))
+    owner(env, addr).is_some()
+}
+
+/// The interface that has this address. Linux: __ip_dev_find.
+pub fn owner<'a>(env: Env<'a>, addr: Ipv4Addr) -> Option<&'a Iface> {
+    env.state.ifaces.iter().find(|i| i.addrs4.iter().any(|a| a.addr == addr))
 }

@@ -184,6 +184,9 @@ pub fn send<O: Observer>(
     // RFC 1812 4.3.2.5: precedence 6, the rest of the TOS kept. Linux: RT_TOS | IPTOS_PREC_INTERNETCONTROL.
     let tos = offender.tos & 0x1e | 0xc0;
     let spoken_to = source(act, quote, decision).unwrap_or(Ipv4Addr::UNSPECIFIED);
+    // A hop that is nobody's is this host itself. Linux: ip_route_output_key_hash_rcu.
+    let ourselves = if spoken_to.is_unspecified() { Ipv4Addr::LOCALHOST } else { spoken_to };
+    let to = if to.is_unspecified() { ourselves } else { to };
     let mut key = route::own_key(env, spoken_to, to, tos);
     // Type and code stand where a rule finds the destination port. Linux: fl4_icmp_type, fl4_dport.
     (key.ipproto, key.dport) = (proto::ICMP, u16::from_be_bytes([kind_byte, code]));
@@ -225,7 +228,7 @@ pub fn send<O: Observer>(
     if back.found == RouteType::Broadcast {
         act.stats.mib(Mib::IpExtOutBcastPkts, Some(out.slot), 1);
         act.stats.mib(Mib::IpExtOutBcastOctets, Some(out.slot), len as u64);
-        heard_here(act, out, &header, kind_byte, len);
+        heard_here(act, out, (&header, &options), kind_byte, len);
     } else if to.is_multicast() {
         act.stats.mib(Mib::IpExtOutMcastPkts, Some(out.slot), 1);
         act.stats.mib(Mib::IpExtOutMcastOctets, Some(out.slot), len as u64);
@@ -235,13 +238,23 @@ pub fn send<O: Observer>(
 
 /// A broadcast of our own is for this host as well. It says nothing that a host acts on, so that it is only counted: an ICMP
 /// message of these kinds (`kind`, of ICMP alone) is an error where all hear it. Linux: ip_mc_output, dev_loopback_xmit, icmp_rcv.
-pub fn heard_here<O: Observer>(act: &Act<'_, '_, O>, by: &Iface, hdr: &Ip4Hdr, kind: u8, len: usize) {
-    for mib in [Mib::IpInReceives, Mib::IpExtInBcastPkts, Mib::IpInDelivers, super::ecn_counter(hdr.tos)] {
-        act.stats.mib(mib, Some(by.slot), 1);
+pub fn heard_here<O: Observer>(
+    act: &Act<'_, '_, O>,
+    by: &Iface,
+    (hdr, options): (&Ip4Hdr, &[u8]),
+    kind: u8,
+    len: usize,
+) {
+    act.stats.mib(Mib::IpInReceives, Some(by.slot), 1);
+    act.stats.mib(super::ecn_counter(hdr.tos), Some(by.slot), 1);
+    act.stats.mib(Mib::IpExtInOctets, Some(by.slot), len as u64);
+    // What bears a source route must have come for this station alone. Linux: ip_options_rcv_srr.
+    if super::options::find_source_route(options).is_some() {
+        return;
     }
-    for mib in [Mib::IpExtInOctets, Mib::IpExtInBcastOctets] {
-        act.stats.mib(mib, Some(by.slot), len as u64);
-    }
+    act.stats.mib(Mib::IpExtInBcastPkts, Some(by.slot), 1);
+    act.stats.mib(Mib::IpInDelivers, Some(by.slot), 1);
+    act.stats.mib(Mib::IpExtInBcastOctets, Some(by.slot), len as u64);
     if hdr.proto == proto::ICMP {
         kinds::of4(kind).iter().for_each(|&mib| act.stats.mib(mib, None, 1));
         act.stats.mib(Mib::IcmpInMsgs, None, 1);

@@ -183,6 +183,25 @@ pub fn receive<'a, O: Observer>(
     Ok(Some(options))
 }
 
+/// Whether a packet's source route leads on. Linux: ip_options_rcv_srr.
+pub fn leads_on(packet: &[u8]) -> bool {
+    let Ok((hdr, _)) = Ip4Hdr::ref_from_prefix(packet) else { return false };
+    let options = packet.get(Ip4Hdr::LEN..hdr.ihl()).unwrap_or_default();
+    find_source_route(options).is_some_and(|(len, pointer)| pointer <= len)
+}
+
+/// Length and pointer of a source route among options.
+pub(super) fn find_source_route(mut options: &[u8]) -> Option<(u8, u8)> {
+    loop {
+        options = match *options {
+            [opt::NOP, ref rest @ ..] => rest,
+            [opt::LSRR | opt::SSRR, len, pointer, ..] => return Some((len, pointer)),
+            [kind, len, ..] if kind != opt::END && len >= 2 => options.get(usize::from(len)..)?,
+            _ => return None,
+        }
+    }
+}
+
 /// Reads and writes the options of a packet again that waited for its next hop in vain, as the kernel does before it
 /// sends the error; `None` if they are malformed. Linux: ipv4_send_dest_unreach.
 pub fn again(env: Env<'_>, dev: &Iface, packet: &[u8]) -> Option<Options> {
@@ -193,10 +212,22 @@ pub fn again(env: Env<'_>, dev: &Iface, packet: &[u8]) -> Option<Options> {
 }
 
 /// Those of a packet that is for this host, as its way in left them: for what answers it. `alone`: it is for no group.
-pub fn delivered(env: Env<'_>, dev: &Iface, packet: &[u8], alone: bool) -> Option<Options> {
-    let (hdr, _) = Ip4Hdr::ref_from_prefix(packet).ok().filter(|(hdr, _)| hdr.ihl() > Ip4Hdr::LEN)?;
-    let mut options = Options::unread(packet.get(..hdr.ihl())?);
-    compile(env, dev, hdr, alone, &mut options).ok()?;
+///
+/// # Errors
+/// Malformed ones, with the place of the fault: only what this host has said to itself may have such, for the forwarder
+/// saw all others.
+pub fn delivered(
+    env: Env<'_>,
+    dev: &Iface,
+    packet: &[u8],
+    alone: bool,
+) -> Result<Option<Options>, (Options, usize)> {
+    let header = Ip4Hdr::ref_from_prefix(packet).ok().filter(|(hdr, _)| hdr.ihl() > Ip4Hdr::LEN);
+    let Some((hdr, _)) = header else { return Ok(None) };
+    let mut options = Options::unread(packet.get(..hdr.ihl()).unwrap_or_default());
+    if let Err(Problem(at, _)) = compile(env, dev, hdr, alone, &mut options) {
+        return Err((options, at));
+    }
     if let Some(SourceRoute { at, .. }) = options.source_route {
         // What is left of it are addresses of ours.
         let (pointer, len) = (options.byte(at + 2), options.byte(at + 1));
@@ -205,7 +236,7 @@ pub fn delivered(env: Env<'_>, dev: &Iface, packet: &[u8], alone: bool) -> Optio
             options.put(16, &hop.octets());
         }
     }
-    Some(options)
+    Ok(Some(options))
 }
 
 /// Linux: __ip_options_compile, row by row; the error is what a parameter problem points at. `local`: the packet is

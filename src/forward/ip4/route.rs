@@ -62,6 +62,8 @@ pub struct Route<'a> {
     pub member: Option<&'a Member>,
     /// The group that it was chosen from.
     pub group: Option<&'a Group>,
+    /// The way out where nothing is looked up: to a group it is the interface of the address that speaks.
+    pub dev: Option<u32>,
     /// Length of the matched prefix.
     pub prefix_len: u8,
     /// The sender should be told of a better first hop.
@@ -71,7 +73,16 @@ pub struct Route<'a> {
 impl<'a> Route<'a> {
     fn of(kind: Kind) -> Self {
         let found = RouteType::Unreachable;
-        Route { kind, found, path: None, member: None, group: None, prefix_len: 0, redirect: false }
+        Route {
+            kind,
+            found,
+            path: None,
+            member: None,
+            group: None,
+            dev: None,
+            prefix_len: 0,
+            redirect: false,
+        }
     }
 
     /// The interface that the packet leaves by: lo to this host itself; none into a tunnel, which is the kernel's to make.
@@ -79,7 +90,8 @@ impl<'a> Route<'a> {
         if self.found == RouteType::Local {
             return env.state.ifaces.loopback();
         }
-        env.state.ifaces.get(self.member.filter(|m| !m.encap)?.oif)
+        let by_member = || self.member.filter(|m| !m.encap).map(|m| m.oif);
+        env.state.ifaces.get(self.dev.or_else(by_member)?)
     }
 
     /// The gateway (of either family), or the destination itself on a link.
@@ -437,6 +449,7 @@ fn table<'a, O: Observer>(
                 path: Some(path),
                 member: Some(member),
                 group: Some(group),
+                dev: None,
                 prefix_len: len,
                 redirect: false,
             }));
@@ -457,6 +470,11 @@ pub fn output<'a>(
     let bound = Some(key.src).filter(|src| !src.is_unspecified());
     if bound.is_some_and(|src| !addr::is_ours(env, src)) {
         return Err(Errno::NetUnreachable);
+    }
+    if let Some(src) = bound.filter(|_| key.dst.is_multicast() || key.dst.is_broadcast()) {
+        let dev = addr::owner(env, src).ok_or(Errno::NetUnreachable)?.index;
+        let found = if key.dst.is_multicast() { RouteType::Multicast } else { RouteType::Broadcast };
+        return Ok((Route { found, dev: Some(dev), ..Route::of(Kind::Unicast) }, bound));
     }
     let mut route = lookup(env, key)?;
     if let Some(group) = route.group.filter(|g| g.members.len() > 1) {

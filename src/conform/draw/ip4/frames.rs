@@ -62,6 +62,11 @@ pub struct Maker {
     uses: BTreeMap<Ipv4Addr, usize>,
 }
 
+/// A one's complement sum of two.
+fn fold(sum: u32) -> u16 {
+    ((sum & 0xffff) + (sum >> 16)) as u16
+}
+
 /// `count` frames for the router of `scenario`.
 pub fn frames(scenario: &Scenario, count: usize, lot: Lot) -> Vec<Frame> {
     let mut maker = Maker::new(lot, scenario);
@@ -148,11 +153,16 @@ impl Maker {
             8 => Some(Ipv4Addr::from_bits(0xe << 28 | self.lot.next() as u32 >> 4)),
             9..=19 => self.lot.pick(&other.own).or_else(|| self.lot.pick(&self.site.own)),
             20..=24 => self.lot.pick(&other.edges),
-            25..=37 => self.lot.pick(&other.near),
+            25..=28 => self.lot.pick(&way.near),
+            29..=37 => self.lot.pick(&other.near),
             38..=41 => Some(Ipv4Addr::from_bits(self.lot.next() as u32)),
             42..=44 => {
                 let local = self.lot.pick(&self.site.local);
                 local.map(|net| self.lot.host4(net))
+            }
+            45..=62 => {
+                let several = self.lot.pick(&self.site.several);
+                several.map(|net| self.lot.host4(net))
             }
             _ => None,
         };
@@ -197,6 +207,13 @@ impl Maker {
         header.frag.set(frag);
         self.spoil(&mut header, size, fate);
         header.set_checksum(&options);
+        if self.lot.chance(2) {
+            // At these the checksum carries over when the TTL is lowered, or just does not.
+            let wanted: u16 = self.lot.one(&[0xfeff, 0xfefe, 0xff00, 0xffff]);
+            let more = fold(u32::from(header.csum.get()) + u32::from(!wanted));
+            header.id.set(fold(u32::from(header.id.get()) + u32::from(more)));
+            header.set_checksum(&options);
+        }
         if self.lot.chance(3) {
             let right = header.csum.get();
             header.csum.set(self.lot.one(&[right ^ 1, right.swap_bytes(), 0, 0xffff, !right]));

@@ -28,14 +28,15 @@ use super::set;
 use crate::scenario::Scenario;
 use ipnet::Ipv4Net;
 
-/// A router: links with addresses and neighbours, next hops, routes, rules, sysctls.
-pub fn scenario(lot: &mut Lot) -> Scenario {
+/// A router: links with addresses and neighbours, next hops, routes, rules, sysctls. Where packets may wait (`slow`), many of
+/// its next hops do not answer.
+pub fn scenario(lot: &mut Lot, slow: bool) -> Scenario {
     let mut scenario = Scenario::default();
-    net::draw(lot, &mut scenario);
+    net::draw(lot, &mut scenario, slow);
     let pools = routes::Pools::draw(lot);
-    routes::draw(lot, &mut scenario, &pools);
+    routes::draw(lot, &mut scenario, &pools, slow);
     rules::draw(lot, &mut scenario, &pools);
-    sysctls::draw(lot, &mut scenario);
+    sysctls::draw(lot, &mut scenario, slow);
     scenario
 }
 

@@ -13,7 +13,7 @@ const EXTRAS: [usize; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
 const HOSTS: u32 = 40;
 
 /// Draws all three.
-pub fn draw(lot: &mut Lot, s: &mut Scenario) {
+pub fn draw(lot: &mut Lot, s: &mut Scenario, slow: bool) {
     let count = 2 + lot.below(3);
     for n in 0..count {
         let (name, index, mtu) = (format!("p{n}"), Some(2 + n as u32), Some(lot.one(&MTUS)));
@@ -32,7 +32,7 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario) {
         add(lot, s, "lo", [10, 210, 0, 1].into(), len, None);
     }
     for n in 0..count {
-        neighbours(lot, s, n);
+        neighbours(lot, s, n, slow);
     }
     if lot.chance(20) {
         proxies(lot, s);
@@ -57,6 +57,9 @@ fn add(lot: &mut Lot, s: &mut Scenario, dev: &str, addr: Ipv4Addr, len: u8, scop
 fn addresses(lot: &mut Lot, s: &mut Scenario, n: usize, count: usize) {
     let Some(dev) = s.link.get(n).map(|l| l.name.clone()) else { return };
     let id = n as u8 + 1;
+    if n > 1 && lot.chance(15) {
+        return; // A link without any.
+    }
     if lot.chance(if n < 2 { 97 } else { 80 }) {
         add(lot, s, &dev, [10, 0, id, 254].into(), 24, None);
     }
@@ -79,7 +82,7 @@ fn addresses(lot: &mut Lot, s: &mut Scenario, n: usize, count: usize) {
     }
 }
 
-fn neighbours(lot: &mut Lot, s: &mut Scenario, n: usize) {
+fn neighbours(lot: &mut Lot, s: &mut Scenario, n: usize, slow: bool) {
     let Some((dev, mtu)) = s.link.get(n).map(|l| (l.name.clone(), l.mtu)) else { return };
     let ours: Vec<Ipv4Addr> = own(s).map(|(_, net)| net.addr()).collect();
     // Without its route a subnet is not on the link.
@@ -114,7 +117,8 @@ fn neighbours(lot: &mut Lot, s: &mut Scenario, n: usize) {
         let state = lot.one(&["permanent", "permanent", "permanent", "noarp", "stale", "reachable"]);
         s.neighbour.push(neighbour(&dev, to, Some([2, 0, 0, 9, n as u8, place]), state));
     }
-    if let Some(subnet) = subnets.iter().find(|net| net.prefix_len() <= 24).filter(|_| lot.chance(50)) {
+    let fails = if slow { 90 } else { 50 };
+    if let Some(subnet) = subnets.iter().find(|net| net.prefix_len() <= 24).filter(|_| lot.chance(fails)) {
         // A gateway that did not answer.
         let to = Ipv4Addr::from_bits(subnet.network().to_bits() | 0xbd);
         if !ours.contains(&to) {

@@ -85,7 +85,9 @@ fn icmp(lot: &mut Lot, content: &Content, bytes: &mut [u8]) {
         Fate::Mute => &[3],
         // Nothing that teaches the router, and no question about the time: see the module.
         Fate::Local => &[8, 8, 8, 8, 0, 3, 4, 11, 12, 15, 18, 19, 40, 255],
-        Fate::Passes => &[8, 8, 0, 3, 3, 4, 5, 11, 12, 1, 2, 6, 7, 9, 10, 13, 14, 15, 17, 18, 19, 40, 255],
+        Fate::Passes => {
+            &[8, 8, 0, 3, 3, 3, 4, 5, 11, 11, 12, 1, 2, 6, 7, 9, 10, 13, 14, 15, 17, 18, 19, 40, 255]
+        }
     };
     let kind = lot.one(kinds);
     let codes: &[u8] =
@@ -96,7 +98,7 @@ fn icmp(lot: &mut Lot, content: &Content, bytes: &mut [u8]) {
     {
         inner4(lot, quoted);
         // Of a packet that went the other way.
-        if lot.chance(60) {
+        if lot.chance(30) {
             put(quoted, 12, &content.dst.octets());
             put(quoted, 16, &content.src.octets());
         }

@@ -48,6 +48,8 @@ struct Maker<'m> {
     pools: &'m Pools,
     gateways: Vec<Gateway>,
     failed: Vec<Gateway>,
+    /// So many of a hundred next hops among several do not answer.
+    fails: usize,
     devs: Vec<String>,
     objects: Vec<u32>,
     /// Destination, table, TOS, metric of each route.
@@ -55,7 +57,7 @@ struct Maker<'m> {
 }
 
 /// Draws both.
-pub fn draw(lot: &mut Lot, s: &mut Scenario, pools: &Pools) {
+pub fn draw(lot: &mut Lot, s: &mut Scenario, pools: &Pools, slow: bool) {
     let gateway = |n: &crate::scenario::Neighbour, failed: bool| {
         n.proxy.is_none() && (n.state.as_deref() == Some("failed")) == failed
     };
@@ -65,7 +67,9 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario, pools: &Pools) {
     };
     let (gateways, failed) = (on(false), on(true));
     let devs = s.link.iter().map(|l| l.name.clone()).collect();
-    let mut maker = Maker { lot, pools, gateways, failed, devs, objects: Vec::new(), used: BTreeSet::new() };
+    let fails = if slow { 35 } else { 15 };
+    let mut maker =
+        Maker { lot, pools, gateways, failed, fails, devs, objects: Vec::new(), used: BTreeSet::new() };
     maker.nexthops(s);
     // Each source prefix has a way back.
     for bits in pools.from.clone() {
@@ -104,20 +108,20 @@ impl Maker<'_> {
         Some(Hop { via: Some(via), dev: Some(dev), ..Hop::default() })
     }
 
+    /// Now and then a gateway that did not answer.
+    fn failed_one(&mut self) -> Option<Gateway> {
+        self.lot.chance(self.fails).then(|| self.lot.pick(&self.failed)).flatten()
+    }
+
     /// Several ways: gateways of both families, the same one twice, and now and then a link.
     fn ways(&mut self) -> Vec<Hop> {
         let mut hops: Vec<Hop> = Vec::new();
         for _ in 0..2 + self.lot.below(3) {
             let Some(mut hop) = self.gateway() else { continue };
-            match self.lot.below(100) {
-                0..=7 => hop.via = None,
-                // One that did not answer.
-                8..=17 => {
-                    if let Some((dev, via)) = self.lot.pick(&self.failed) {
-                        (hop.dev, hop.via) = (Some(dev), Some(via));
-                    }
-                }
-                _ => {}
+            if self.lot.chance(8) {
+                hop.via = None;
+            } else if let Some((dev, via)) = self.failed_one() {
+                (hop.dev, hop.via) = (Some(dev), Some(via));
             }
             hop.weight = Some(self.lot.one(&[1, 1, 1, 2, 3, 10, 100, 256]));
             hops.push(hop);
@@ -127,7 +131,7 @@ impl Maker<'_> {
 
     /// Objects, each for one route alone: the kernel keeps one route in each, the first that was used, with its metrics.
     fn nexthops(&mut self, s: &mut Scenario) {
-        if self.lot.chance(40) {
+        if self.lot.chance(25) {
             return;
         }
         for id in 1..=2 + self.lot.below(4) as u32 {
@@ -139,7 +143,7 @@ impl Maker<'_> {
         self.objects.push(50);
         for id in (100..).step_by(10).take(1 + self.lot.below(3)) {
             let mut group: Vec<GroupMember> = Vec::new();
-            let resilient = self.lot.chance(35);
+            let resilient = self.lot.chance(50);
             let lost = s.nexthop.len();
             for member in id + 1..=id + 1 + self.lot.below(4) as u32 {
                 if self.nexthop(s, member, true) {
@@ -163,7 +167,7 @@ impl Maker<'_> {
 
     /// One with a gateway, which may be one that did not answer, or with a link alone.
     fn nexthop(&mut self, s: &mut Scenario, id: u32, may_fail: bool) -> bool {
-        let failed = (may_fail && self.lot.chance(20)).then(|| self.lot.pick(&self.failed)).flatten();
+        let failed = if may_fail { self.failed_one() } else { None };
         let Some((dev, via)) = failed.or_else(|| self.lot.pick(&self.gateways)) else { return false };
         let (via, family) = if self.lot.chance(6) { (None, Some(4)) } else { (Some(via), None) };
         s.nexthop.push(Nexthop { id, via, dev: Some(dev), family, ..Nexthop::default() });
@@ -245,7 +249,8 @@ impl Maker<'_> {
         }
         route.mtu = self.lot.maybe(20, &[68, 68, 100, 300, 576, 600, 1000, 1280, 1400, 1500, 9000, 65_535]);
         route.mtu_lock = route.mtu.and_then(|_| self.lot.chance(50).then_some(true));
-        if route.mtu.is_none() && self.lot.chance(3) {
+        let locked = if route.via.is_none() { 15 } else { 3 };
+        if route.mtu.is_none() && self.lot.chance(locked) {
             route.mtu_lock = Some(true);
         }
         route.hoplimit = self.lot.maybe(10, &[1, 2, 63, 64, 255]);

@@ -23,14 +23,17 @@ fn rule(lot: &mut Lot, s: &Scenario, pools: &Pools) -> Rule {
     let links: Vec<String> = s.link.iter().map(|l| l.name.clone()).collect();
     let mut rule = Rule { pref: lot.one(&PREFS), family: Some(4), ..Rule::default() };
     let text = |net: ipnet::Ipv4Net| (net.prefix_len() > 0).then(|| net.to_string());
-    rule.from = if lot.chance(35) { text(pools.from(lot)) } else { None };
-    rule.to = if lot.chance(35) { text(pools.to(lot)) } else { None };
-    rule.iif = if lot.chance(20) { lot.pick(&links) } else { lot.maybe(4, &["lo"]).map(str::to_owned) };
+    // Of packets on their way, or of the way back that is looked for.
+    let (from, to) =
+        if lot.chance(75) { (pools.from(lot), pools.to(lot)) } else { (pools.to(lot), pools.from(lot)) };
+    rule.from = if lot.chance(35) { text(from) } else { None };
+    rule.to = if lot.chance(35) { text(to) } else { None };
+    rule.iif = if lot.chance(20) { lot.pick(&links) } else { lot.maybe(8, &["lo"]).map(str::to_owned) };
     rule.oif = if lot.chance(5) { lot.pick(&links) } else { None };
     rule.tos = lot.maybe(15, &[4, 8, 0x10, 0x14, 0x1c]);
     rule.ipproto = lot.maybe(20, &[6, 17, 17, 1, 47, 253]).map(Value::Number);
-    rule.sport = ports(lot, 10);
-    rule.dport = ports(lot, 10);
+    rule.sport = ports(lot, 15);
+    rule.dport = ports(lot, 12);
     rule.not = lot.chance(15).then_some(true);
     action(lot, &mut rule, &[0, 0, 8, 16, 24, 31]);
     rule

@@ -29,6 +29,8 @@ pub struct Site {
     pub own: Vec<Ipv4Addr>,
     /// Prefixes that it knows routes to, or has rules for.
     pub targets: Vec<Ipv4Net>,
+    /// Those with several next hops.
+    pub several: Vec<Ipv4Net>,
     /// Prefixes that lead back to a sender.
     pub origins: Vec<Ipv4Net>,
     /// Prefixes that are the router's own as a whole, or broadcasts.
@@ -55,6 +57,9 @@ impl Site {
         let broadcasts = own(s).map(|(_, net)| Ipv4Net::from(net.broadcast()));
         let local: Vec<Ipv4Net> = routes.into_iter().chain(lo).chain(broadcasts).collect();
         let leads = |r: &&Route| r.via.is_some() || !r.nexthop.is_empty() || r.nhid.is_some();
+        // Groups of nexthop objects have the higher numbers.
+        let several = |r: &&Route| !r.nexthop.is_empty() || r.nhid.is_some_and(|id| id >= 100);
+        let several = s.route.iter().filter(several).filter_map(|r| net(&r.dst)).collect();
         let origins = s.route.iter().filter(leads).filter_map(|r| net(&r.dst));
         let froms = s.rule.iter().filter_map(|r| net(r.from.as_deref()?));
         let tos = s.rule.iter().filter_map(|r| net(r.to.as_deref()?));
@@ -62,6 +67,7 @@ impl Site {
             ways,
             own: own(s).map(|(_, net)| net.addr()).collect(),
             targets: s.route.iter().filter_map(|r| net(&r.dst)).chain(tos).collect(),
+            several,
             origins: origins.chain(froms).collect(),
             local,
             loops,

@@ -12,19 +12,17 @@ pub fn fixed(lot: &mut Lot, s: &mut Scenario) {
 }
 
 /// Draws them.
-pub fn draw(lot: &mut Lot, s: &mut Scenario) {
+pub fn draw(lot: &mut Lot, s: &mut Scenario, slow: bool) {
     fixed(lot, s);
-    for link in s.link.clone() {
-        device(lot, s, &link.name, link.mtu.unwrap_or(1500) >= 1280);
-    }
     let policy = lot.below(4) as i64;
     set(s, "net.ipv4.fib_multipath_hash_policy", policy);
     if policy == 3 {
-        let fields = lot.one(&[1, 2, 3, 7, 8, 0x30, 0x37, 0x3f, 0x40, 0x1c0, 0xc37, 0xfff]);
+        let fields =
+            lot.one(&[1, 2, 3, 7, 8, 0x10, 0x20, 0x30, 0x37, 0x3f, 0x40, 0x1c0, 0x400, 0x800, 0xc37, 0xfff]);
         set(s, "net.ipv4.fib_multipath_hash_fields", fields);
     }
     for (name, percent, values) in [
-        ("fib_multipath_use_neigh", 30, &[1][..]),
+        ("fib_multipath_use_neigh", if slow { 60 } else { 30 }, &[1][..]),
         ("ip_default_ttl", 20, &[1, 2, 63, 255]),
         ("ip_forward_use_pmtu", 15, &[1]),
         ("ip_forward_update_priority", 10, &[0]),
@@ -50,6 +48,9 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario) {
             set(s, format!("net.ipv4.{name}"), value);
         }
     }
+    for link in s.link.clone() {
+        device(lot, s, &link.name, link.mtu.unwrap_or(1500) >= 1280);
+    }
 }
 
 fn device(lot: &mut Lot, s: &mut Scenario, dev: &str, ipv6: bool) {
@@ -59,13 +60,15 @@ fn device(lot: &mut Lot, s: &mut Scenario, dev: &str, ipv6: bool) {
             set(s, format!("net.{family}.neigh.{dev}.{name}"), value);
         }
     }
+    // Redirects are off where neither is on.
+    let silent = s.sysctl.contains_key("net.ipv4.conf.all.send_redirects");
     for (name, percent, values) in [
         ("forwarding", 5, &[0][..]),
         ("rp_filter", 30, &[1, 2, 2]),
         ("accept_local", 10, &[1]),
         ("accept_source_route", 15, &[0]),
         ("bc_forwarding", 50, &[1]),
-        ("send_redirects", 40, &[0]),
+        ("send_redirects", if silent { 80 } else { 40 }, &[0]),
         ("shared_media", 40, &[0]),
         ("route_localnet", 12, &[1]),
         ("proxy_arp", 10, &[1]),

@@ -209,12 +209,12 @@ impl Maker {
             (0..1 + self.lot.below(4)).filter_map(|_| self.destination(way)).collect();
         match self.lot.below(10) {
             // Back to the router, and again.
-            0..=4 if rpl => {
+            0..=5 if rpl => {
                 let own: Vec<Ipv6Addr> = (0..3).filter_map(|_| self.lot.pick(&way.own)).collect();
                 hosts.splice(..0, own.iter().skip(1).copied());
                 hosts.extend(own.first());
             }
-            5 if rpl => hosts.extend(self.group(way)),
+            6 if rpl => hosts.extend(self.group(way)),
             _ => {}
         }
         (protocol, Some(headers::visits(&mut self.lot, protocol, rpl, &hosts)))

@@ -86,10 +86,11 @@ pub fn too_long(lot: &mut Lot, packet: &mut [u8]) {
 /// header elsewhere, or a longer way by RPL, no kernel should be asked to follow: see `conform::harm`.
 pub fn visits(lot: &mut Lot, next: u8, rpl: bool, segments: &[Ipv6Addr]) -> Chain {
     let count = segments.len();
-    let left = if rpl { lot.one(&[0, 1, 1, 1]) } else { lot.one(&[0, 1, 1, 1, 2, count, count + 1, 255]) };
+    let left =
+        if rpl { lot.one(&[0, 1, 1, 1, 1, 1]) } else { lot.one(&[0, 1, 1, 1, 2, count, count + 1, 255]) };
     let flags = if lot.chance(10) { 8 } else { 0 };
     let (kind, fixed) = if rpl {
-        (3, [lot.one(&[0, 0, 0, 0x10, 0x88]), lot.one(&[0, 0, 0, 0x10, 0x80]), 0, 0])
+        (3, [lot.one(&[0, 0, 0, 0, 0, 0, 0, 0x10, 0x88]), lot.one(&[0, 0, 0, 0, 0, 0, 0, 0x10, 0x80]), 0, 0])
     } else {
         (4, [(count as u8).saturating_sub(1), flags, 0, 0])
     };

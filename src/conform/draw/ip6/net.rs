@@ -8,7 +8,7 @@ use std::net::Ipv6Addr;
 /// MTUs of links.
 const MTUS: [u32; 8] = [1280, 1281, 1300, 1400, 1500, 1500, 1500, 9000];
 /// Kinds of addresses that a link may have besides its usual one.
-const EXTRAS: [usize; 14] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
+const EXTRAS: [usize; 15] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14];
 /// Documentation prefix.
 const DOC: u128 = 0x2001_0db8 << 96;
 
@@ -84,7 +84,10 @@ fn addresses(lot: &mut Lot, s: &mut Scenario, n: usize, count: usize) {
             6 => add(lot, 0xfd00 << 112 | id << 64 | 0xfe, 64),
             7 => add(lot, 0x2002_c000_0200 << 80 | id << 64 | 1, 64),
             8 => add(lot, 0xfe80 << 112 | id << 16 | 0xfe, 64),
-            9 => add(lot, doc(n + 1, 0xfd), 64),
+            9 | 14 => {
+                let host = lot.one(&[0xfd, 0x3f]);
+                add(lot, doc(n + 1, host), 64);
+            }
             10 => add(lot, doc((n + 1) % count + 1, 0xf0 + n as u64), 64),
             // IPv4 addresses inside: compatible and mapped ones.
             11 => add(lot, 10 << 24 | id << 16 | 0xfe, 112),

@@ -158,10 +158,11 @@ impl Maker<'_> {
         self.objects.push(50);
         for id in (100..).step_by(10).take(1 + self.lot.below(3)) {
             let mut group: Vec<GroupMember> = Vec::new();
-            let resilient = self.lot.chance(35);
+            let resilient = self.lot.chance(50);
             let lost = s.nexthop.len();
-            // Now and then nobody of the group answers.
-            let fails = if self.lot.chance(15) { 100 } else { 30 };
+            // Now and then nobody of the group answers; buckets do not ask whether anybody does.
+            let some = if resilient { 10 } else { 30 };
+            let fails = if self.lot.chance(15) { 100 } else { some };
             for member in id + 1..=id + 1 + self.lot.below(4) as u32 {
                 if self.nexthop(s, member, fails) {
                     let weight = Some(self.lot.one(&[1, 1, 2, 3, 50, 255]));

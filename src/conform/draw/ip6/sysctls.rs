@@ -27,13 +27,15 @@ pub fn draw(lot: &mut Lot, s: &mut Scenario, slow: bool) {
     let policy = lot.below(4) as i64;
     set(s, "net.ipv6.fib_multipath_hash_policy", policy);
     if policy == 3 {
-        let fields = lot.one(&[1, 2, 3, 7, 8, 0x30, 0x3f, 0x40, 0x1c0, 0xc37, 0xfff]);
+        let fields = lot.one(&[
+            1, 2, 3, 7, 8, 0x10, 0x10, 0x13, 0x20, 0x30, 0x3f, 0x40, 0x1c0, 0x400, 0x800, 0xc37, 0xfff,
+        ]);
         set(s, "net.ipv6.fib_multipath_hash_fields", fields);
     }
     for (name, percent, values) in [
-        ("max_hbh_opts_number", 25, &[0, 1, 2, 3, 16, -1, -2, -8][..]),
+        ("max_hbh_opts_number", 40, &[0, 1, 2, 2, 3, 3, 4, 16, -1, -2, -8][..]),
         ("max_hbh_length", 10, &[7, 8, 15, 16, 24, 1000]),
-        ("max_dst_opts_number", 15, &[0, 1, 2, -1, -8]),
+        ("max_dst_opts_number", 25, &[0, 1, 2, 3, -1, -8]),
         ("max_dst_opts_length", 10, &[7, 8, 15, 16, 1000]),
         ("icmp.echo_ignore_all", 5, &[1]),
         ("icmp.echo_ignore_multicast", 15, &[1]),

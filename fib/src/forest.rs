@@ -49,6 +49,7 @@ use crate::sync::plain::{AtomicU32, Ordering};
 use crate::trie::{self, Trie};
 
 mod edit;
+mod graft;
 mod image;
 mod kernel;
 mod shelf;
@@ -189,7 +190,9 @@ impl Forest {
     ) {
         let (mut entries, mut numbers, mut places) = ([Entry(0); BATCH], [0_u32; BATCH], [0_u32; BATCH]);
         let mut highest = 0;
-        for (((entry, number), place), addr) in entries.iter_mut().zip(&mut numbers).zip(&mut places).zip(addrs) {
+        for (((entry, number), place), addr) in
+            entries.iter_mut().zip(&mut numbers).zip(&mut places).zip(addrs)
+        {
             let key = addr.key();
             *entry = self.root(key);
             *number = self::number(key, 0);
@@ -206,7 +209,9 @@ impl Forest {
             }
         }
         let (mut answers, mut all) = ([0_u16; BATCH], true);
-        for (((answer, entry), &number), &place) in answers.iter_mut().zip(&entries).zip(&numbers).zip(&places) {
+        for (((answer, entry), &number), &place) in
+            answers.iter_mut().zip(&entries).zip(&numbers).zip(&places)
+        {
             let line = lines.get(place);
             let leaf = image::answer(line, count(line, number, image::ENDS));
             *answer = if entry.is_tree() { leaf } else { entry.answer() };

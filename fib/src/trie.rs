@@ -243,7 +243,14 @@ impl<A: Ip> Trie<A> {
         let last = key | u128::MAX.checked_shr(prefix.len().into()).unwrap_or(0);
         let mut runs = Vec::new();
         match node {
-            Some(node) => node.runs(nibble(key, depth)..=nibble(last, depth), (key, depth), lens.end, above, limbo, &mut runs),
+            Some(node) => node.runs(
+                nibble(key, depth)..=nibble(last, depth),
+                (key, depth),
+                lens.end,
+                above,
+                limbo,
+                &mut runs,
+            ),
             None => runs.push((last, above)),
         }
         runs

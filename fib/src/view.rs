@@ -10,13 +10,13 @@ use crate::adjacency::{Adjacency, AdjacencyId};
 use crate::arena::Arena;
 use crate::direct::Direct;
 use crate::error::FibError;
+use crate::forest::Forest;
 use crate::group::{Group, GroupId};
 use crate::ip::{Ip, sealed};
 use crate::lpm::{self, Lpm};
 use crate::neighbours::{NeighbourEntry, Neighbours};
 use crate::path::{PathSet, PathSetId};
 use crate::publish::{Domain, Guard, Line, Shared};
-use crate::forest::Forest;
 use crate::writer::{Families, Family};
 
 /// Most readers that a FIB can have at a time.

@@ -27,6 +27,14 @@ pub(super) struct Piece {
     pub(super) answer: u16,
 }
 
+/// Appends an interval, as part of the last one where both say the same.
+pub(super) fn push(pieces: &mut Vec<Piece>, piece: Piece) {
+    match pieces.last_mut() {
+        Some(last) if last.answer == piece.answer => last.end = piece.end,
+        _ => pieces.push(piece),
+    }
+}
+
 /// The answer of a leaf where so many of its ends are smaller.
 #[inline(always)]
 pub(super) fn answer(line: Line<'_>, rank: u32) -> u16 {

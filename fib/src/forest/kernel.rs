@@ -87,6 +87,7 @@ fn portable(line: Line<'_>, number: u32, ends: usize) -> u32 {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Forest, Guard, Ipv6Addr, Line, PathSetId};
+    use crate::sync::plain::AtomicU64;
     use std::arch::x86_64::{
         _mm256_castsi256_ps, _mm256_cmpeq_epi32, _mm256_loadu_si256, _mm256_max_epu32, _mm256_movemask_ps,
         _mm256_set1_epi32, _mm512_cmplt_epu32_mask, _mm512_loadu_si512, _mm512_set1_epi32,
@@ -95,21 +96,21 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx2,popcnt,bmi2")]
     fn avx2(line: Line<'_>, number: u32, ends: usize) -> u32 {
-        let words = line.words().as_ptr();
-        // SAFETY: a line has 64 bytes. They never change while a reader can name it, so this is no race.
-        let (low, high) = unsafe { (_mm256_loadu_si256(words.cast()), _mm256_loadu_si256(words.add(4).cast())) };
+        let (low, high) = line.words().split_at(4);
+        // SAFETY: each half of a line has 32 bytes. They never change while a reader can name it, so this is no race.
+        let load = |half: &[AtomicU64]| unsafe { _mm256_loadu_si256(half.as_ptr().cast()) };
         let number = _mm256_set1_epi32(number.cast_signed());
         let not_smaller = |ends| {
             let equal = _mm256_cmpeq_epi32(_mm256_max_epu32(ends, number), ends);
             _mm256_movemask_ps(_mm256_castsi256_ps(equal)).cast_unsigned()
         };
-        (!(not_smaller(low) | not_smaller(high) << 8) & ((1 << ends) - 1)).count_ones()
+        (!(not_smaller(load(low)) | not_smaller(load(high)) << 8) & ((1 << ends) - 1)).count_ones()
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,popcnt,bmi2")]
     fn avx512(line: Line<'_>, number: u32, ends: usize) -> u32 {
-        // SAFETY: as above.
+        // SAFETY: a line has 64 bytes, which never change while a reader can name it.
         let words = unsafe { _mm512_loadu_si512(line.words().as_ptr().cast()) };
         let smaller = _mm512_cmplt_epu32_mask(words, _mm512_set1_epi32(number.cast_signed()));
         (u32::from(smaller) & ((1 << ends) - 1)).count_ones()

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::image::{CHILDREN, Image};
-use super::{Entry, Ground, IN_TAIL};
+use super::{Entry, Ground, IN_TAIL, SLOW};
 use crate::granules::{Granules, LINE, WORDS, zeroed};
 use crate::publish::Limbo;
 use crate::sync::plain::Ordering;
@@ -86,6 +86,28 @@ impl Shelf {
         self.waiting_tails.push_back((limbo.epoch(), number));
     }
 
+    /// The entry with something else above it.
+    pub(super) fn put_under(&mut self, entry: Entry, above: u16, limbo: &Limbo) -> Entry {
+        if entry == Entry(SLOW.into()) {
+            return entry;
+        }
+        if !entry.is_tree() {
+            return Entry(above.into());
+        }
+        let mut image = Image::read(&self.ground, entry.line());
+        if image.above() == above {
+            return entry;
+        }
+        image.set_above(above);
+        let Some(line) = self.take(1, limbo) else {
+            self.fell(entry, limbo);
+            return Entry(SLOW.into());
+        };
+        self.write(line, &image);
+        self.give_up(entry.line(), 1, limbo);
+        Entry::tree(entry.level(), line)
+    }
+
     /// Gives back a tree, and all that its tails name.
     pub(super) fn fell(&mut self, entry: Entry, limbo: &Limbo) {
         if entry.is_tree() {
@@ -97,8 +119,11 @@ impl Shelf {
     fn fell_below(&mut self, line: u32, level: u32, limbo: &Limbo) {
         let image = Image::read(&self.ground, line);
         if level == 1 {
-            let tails: Vec<u16> =
-                image.pieces(u32::MAX).map(|piece| piece.answer).filter(|answer| answer & IN_TAIL != 0).collect();
+            let tails: Vec<u16> = image
+                .pieces(u32::MAX)
+                .map(|piece| piece.answer)
+                .filter(|answer| answer & IN_TAIL != 0)
+                .collect();
             for tail in tails {
                 self.fell(self.ground.tail(tail), limbo);
                 self.give_up_tail(tail & !IN_TAIL, limbo);

@@ -1,7 +1,7 @@
 //! Room for the records of the large tables: words that readers load, and the writer's account of which are free.
 //!
 //! A granule is two words of 64 bits; a record is one or more in a row and is named by the number of its first. Invariant: a
-//! record that is given up keeps its words until every reader has passed. Called by `direct` and `stepped`.
+//! record that is given up keeps its words until every reader has passed. Called by `direct` and `forest`.
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::collections::VecDeque;
@@ -29,19 +29,77 @@ pub(crate) fn touched(root: &[AtomicU32]) -> usize {
     pages.filter(|page| page.iter().any(|entry| entry.load(Ordering::Relaxed) != 0)).count() * PAGE
 }
 
-/// The published half.
+/// Words of a line of the processor's cache.
+pub(crate) const LINE: usize = 8;
+
+/// The published half. Its first word that counts begins a line of the cache.
 #[derive(Debug)]
-pub(crate) struct Words(Box<[AtomicU64]>);
+pub(crate) struct Words {
+    words: Box<[AtomicU64]>,
+    skew: usize,
+}
+
+/// Eight words that lie in one line of the cache, and never change while a reader can name them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line<'a>(&'a [AtomicU64; LINE]);
+
+/// All lines, by number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lines<'a>(&'a [[AtomicU64; LINE]]);
+
+/// What stands beyond the end, where no record lies.
+static NOTHING: [AtomicU64; LINE] = [const { AtomicU64::new(0) }; LINE];
+
+impl<'a> Lines<'a> {
+    #[inline(always)]
+    pub(crate) fn get(self, number: u32) -> Line<'a> {
+        Line(self.0.get(number as usize).unwrap_or(&NOTHING))
+    }
+}
+
+impl<'a> Line<'a> {
+    /// Word `at`, of which there are eight.
+    #[inline(always)]
+    pub(crate) fn word(self, at: usize) -> u64 {
+        self.0.get(at % LINE).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    /// All.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(crate) fn words(self) -> &'a [AtomicU64; LINE] {
+        self.0
+    }
+}
 
 impl Words {
+    fn new(len: usize) -> Words {
+        let words: Box<[AtomicU64]> = zeroed(len + LINE);
+        let skew = words.as_ptr().align_offset(LINE * size_of::<u64>()) % LINE;
+        Words { words, skew }
+    }
+
+    #[inline(always)]
+    fn aligned(&self) -> &[AtomicU64] {
+        self.words.get(self.skew..).unwrap_or_default()
+    }
+
     /// Word `at` of a record. 0 beyond the end, where no record lies.
+    #[inline(always)]
     pub(crate) fn get(&self, granule: u32, at: usize) -> u64 {
-        self.0.get(granule as usize * WORDS + at).map_or(0, |word| word.load(Ordering::Acquire))
+        let word = self.aligned().get(granule as usize * WORDS + at);
+        word.map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    /// The same memory line by line.
+    #[inline(always)]
+    pub(crate) fn lines(&self) -> Lines<'_> {
+        Lines(self.aligned().as_chunks().0)
     }
 
     /// Changes word `at` of a record, for the writer.
     pub(crate) fn set(&self, granule: u32, at: usize, value: u64) {
-        if let Some(word) = self.0.get(granule as usize * WORDS + at)
+        if let Some(word) = self.aligned().get(granule as usize * WORDS + at)
             && word.load(Ordering::Relaxed) != value
         {
             word.store(value, Ordering::Release);
@@ -66,7 +124,7 @@ impl Granules {
     /// Room for records of up to `largest` granules.
     pub(crate) fn new(largest: usize) -> Granules {
         Granules {
-            words: Arc::new(Words(zeroed(GRANULES as usize * WORDS))),
+            words: Arc::new(Words::new(GRANULES as usize * WORDS)),
             free: vec![Vec::new(); largest + 1],
             next: 0,
             waiting: VecDeque::new(),

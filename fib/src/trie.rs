@@ -25,7 +25,7 @@
 //! Cost: O(length / 4) for all operations; 192 bytes a node. Called by the writer and, through `view.rs`, by workers.
 
 use std::marker::PhantomData;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use crate::ip::Ip;
 use crate::path::PathSetId;
@@ -105,6 +105,32 @@ impl Node {
     /// The slots in use that fit this nibble.
     fn matching(&self, nibble: usize) -> u32 {
         self.occupied.load(Ordering::Acquire) & FITTING.get(nibble).copied().unwrap_or(0)
+    }
+}
+
+impl Node {
+    /// As [`Trie::runs`], of some values of the four bits at a depth, behind the bits of a key.
+    fn runs(
+        &self,
+        values: RangeInclusive<usize>,
+        (key, depth): (u128, usize),
+        longest: u8,
+        above: u16,
+        limbo: &Limbo,
+        out: &mut Vec<(u128, u16)>,
+    ) {
+        let below = 124_usize.saturating_sub(depth * usize::from(STRIDE));
+        let before = key.checked_shr(below as u32 + u32::from(STRIDE)).unwrap_or(0);
+        for value in values {
+            let slot = self.matching(value).checked_ilog2();
+            let id = slot.map_or(above, |slot| self.id(slot as usize));
+            let key = (before << STRIDE | value as u128) << below;
+            let child = self.child.get(value).and_then(|child| child.peek(limbo));
+            match child.filter(|_| (depth + 1) * usize::from(STRIDE) < usize::from(longest)) {
+                Some(child) => child.runs(0..=CHILDREN - 1, (key, depth + 1), longest, id, limbo, out),
+                None => out.push((key | ((1 << below) - 1), id)),
+            }
+        }
     }
 }
 
@@ -203,27 +229,31 @@ impl<A: Ip> Trie<A> {
         best
     }
 
-    /// For each value of byte `at` behind the bytes of `key` before it, the longest match that ends in that byte, for the
-    /// writer; 0 for none.
-    pub(crate) fn byte(&self, key: u128, at: usize, limbo: &Limbo) -> [u16; 256] {
-        let mut all = [0; 256];
-        let mut node = &self.root;
-        for depth in 0..2 * at {
-            let child = node.child.get(nibble(key, depth)).and_then(|child| child.peek(limbo));
-            let Some(child) = child else { return all };
-            node = child;
+    /// What the addresses of `prefix` find among prefixes of a length in `lens`, of which the longest is a multiple of 4, for the
+    /// writer: runs of addresses in order, each as the key of its last one and the id, 0 for none.
+    pub(crate) fn runs(&self, prefix: Prefix<A>, lens: Range<u8>, limbo: &Limbo) -> Vec<(u128, u16)> {
+        let key = prefix.addr().key();
+        let depth = usize::from(prefix.len().saturating_sub(1) / STRIDE);
+        let first = (depth * usize::from(STRIDE)) as u8;
+        let above = if lens.start < first { self.best(key, lens.start..first, limbo) } else { 0 };
+        let mut node = Some(&self.root);
+        for level in 0..depth {
+            node = node.and_then(|node| node.child.get(nibble(key, level))?.peek(limbo));
         }
-        for (high, values) in all.chunks_exact_mut(CHILDREN).enumerate() {
-            let above = node.matching(high).checked_ilog2().map_or(0, |slot| node.id(slot as usize));
-            values.fill(above);
-            let Some(below) = node.child.get(high).and_then(|child| child.peek(limbo)) else { continue };
-            for (low, value) in values.iter_mut().enumerate() {
-                if let Some(slot) = below.matching(low).checked_ilog2() {
-                    *value = below.id(slot as usize);
-                }
-            }
+        let last = key | u128::MAX.checked_shr(prefix.len().into()).unwrap_or(0);
+        let mut runs = Vec::new();
+        match node {
+            Some(node) => node.runs(
+                nibble(key, depth)..=nibble(last, depth),
+                (key, depth),
+                lens.end,
+                above,
+                limbo,
+                &mut runs,
+            ),
+            None => runs.push((last, above)),
         }
-        all
+        runs
     }
 
     /// The id of exactly this prefix, for the writer.

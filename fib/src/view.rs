@@ -10,13 +10,13 @@ use crate::adjacency::{Adjacency, AdjacencyId};
 use crate::arena::Arena;
 use crate::direct::Direct;
 use crate::error::FibError;
+use crate::forest::Forest;
 use crate::group::{Group, GroupId};
 use crate::ip::{Ip, sealed};
 use crate::lpm::{self, Lpm};
 use crate::neighbours::{NeighbourEntry, Neighbours};
 use crate::path::{PathSet, PathSetId};
 use crate::publish::{Domain, Guard, Line, Shared};
-use crate::stepped::Stepped;
 use crate::writer::{Families, Family};
 
 /// Most readers that a FIB can have at a time.
@@ -60,7 +60,7 @@ impl sealed::Half for Ipv4Addr {
 }
 
 impl sealed::Half for Ipv6Addr {
-    type Large = Stepped;
+    type Large = Forest;
 
     fn tables(state: &State) -> &Tables<Self> {
         &state.v6

@@ -53,9 +53,14 @@ pub struct Writer {
     sweep: Sweep,
     /// Counts the records of neighbours.
     neighbour_records: u64,
+    /// Changes of routes in this epoch.
+    changes: u32,
     state: Arc<State>,
     limbo: Limbo,
 }
+
+/// Changes of routes after which a new epoch begins in any case.
+const CHANGES_MAX: u32 = 256;
 
 /// Makes empty tables for up to `max_readers` readers at a time (1 to [`READERS_MAX`]).
 pub fn new(max_readers: usize) -> (Writer, Fib) {
@@ -67,6 +72,7 @@ pub fn new(max_readers: usize) -> (Writer, Fib) {
         nexthops: Nexthops::new(),
         sweep: Sweep::V4(None),
         neighbour_records: 0,
+        changes: 0,
         state: Arc::clone(&state),
         limbo,
     };
@@ -79,14 +85,18 @@ impl Writer {
     /// Fails if the route names an unknown nexthop object, or a limit is reached.
     pub fn insert<A: Ip>(&mut self, route: Route<A>, place: Place) -> Result<(), FibError> {
         let out = Out { state: &self.state, limbo: &self.limbo };
-        A::family_mut(&mut self.families).insert(route, place, &mut self.nexthops, out)
+        let done = A::family_mut(&mut self.families).insert(route, place, &mut self.nexthops, out);
+        self.note_change();
+        done
     }
 
     /// Deletes the route, or the legs of an IPv6 multipath route, that the kernel would delete for this message. False if
     /// there is none. Fails only if what is left of a multipath route hits a limit.
     pub fn remove<A: Ip>(&mut self, route: &Route<A>) -> Result<bool, FibError> {
         let out = Out { state: &self.state, limbo: &self.limbo };
-        A::family_mut(&mut self.families).remove(route, &mut self.nexthops, out)
+        let done = A::family_mut(&mut self.families).remove(route, &mut self.nexthops, out);
+        self.note_change();
+        done
     }
 
     /// All routes of a family in the order of a kernel dump: by table, then address. Routes that wait to be withdrawn are
@@ -171,9 +181,18 @@ impl Writer {
         A::family(&self.families).memory()
     }
 
+    /// Begins a new epoch after many changes too: what they replaced would pile up until the next call of `publish`.
+    fn note_change(&mut self) {
+        self.changes += 1;
+        if self.changes >= CHANGES_MAX {
+            self.publish();
+        }
+    }
+
     /// Begins a new epoch and frees what no reader can see any more. To be called after each round of changes, and from time
     /// to time while [`limbo_len`](Writer::limbo_len) is not 0.
     pub fn publish(&mut self) {
+        self.changes = 0;
         self.limbo.advance();
         self.limbo.reclaim();
     }

@@ -49,7 +49,7 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) {
     let group = is_group(act, local.iif, hdr);
     let options = match options::delivered(act.env, local.iif, bytes, !group) {
         Ok(options) => options,
-        Err((options, at)) => return malformed(act, &Local { bytes, ..*local }, options, at),
+        Err(fault) => return malformed(act, &Local { bytes, ..*local }, *fault),
     };
     let dst = options.as_ref().and_then(|o| o.address(16)).unwrap_or(hdr.dst());
     let packet = Packet { local: Local { bytes, ..*local }, hdr, data, group, options, dst };
@@ -68,7 +68,7 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) {
 }
 
 /// What this host said to itself repeats options of a packet that have no whole place left by then. Linux: ip_rcv_options.
-fn malformed<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>, options: Options, at: usize) {
+fn malformed<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>, (options, at): (Options, usize)) {
     let hops = local.bytes.get(8).copied().unwrap_or_default();
     let quote = Quote { bytes: local.bytes, hops, pkt_type: local.meta.pkt_type, iif: local.iif };
     let mut decision = Decision { target: Target::Us, ..Decision::bare(Verdict::Local) };

@@ -59,11 +59,12 @@ impl Forest {
         let (last, new) = if prefix.len() > bits.end {
             collect(&self.ground, entry, first..=first, &mut old);
             let own = self.trie.best(key, bits, limbo);
-            let was = old.first().map_or(0, |piece| piece.answer);
-            (
-                first,
-                vec![Piece { end: first, answer: self.update_tail(stage, was, prefix, own, shelf, limbo) }],
-            )
+            let answer = match old.first().map_or(0, |piece| piece.answer) {
+                // The trie alone knows what else is behind these numbers.
+                SLOW => SLOW,
+                was => self.update_tail(stage, was, prefix, own, shelf, limbo),
+            };
+            (first, vec![Piece { end: first, answer }])
         } else {
             let last = last_number(key | u128::MAX.checked_shr(prefix.len().into()).unwrap_or(0), stage);
             collect(&self.ground, entry, first..=last, &mut old);

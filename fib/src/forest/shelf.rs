@@ -143,6 +143,12 @@ impl Shelf {
         self.granules.exhaust();
     }
 
+    /// There is room for tails again, of which none may be in use.
+    #[cfg(test)]
+    pub(crate) fn restore_tails(&mut self) {
+        self.next_tail = 0;
+    }
+
     #[cfg(test)]
     pub(crate) fn exhaust_tails(&mut self) {
         self.next_tail = TAILS as u16;

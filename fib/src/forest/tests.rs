@@ -113,3 +113,20 @@ fn without_room_the_trie_answers() {
         }
     }
 }
+
+/// What had no room for a tail is not in one that is made later, so none is.
+#[test]
+fn what_is_slow_stays_so() {
+    let mut bench = Bench::<Ipv6Addr>::new();
+    bench.shelf.exhaust_tails();
+    bench.set(prefix("2001:db8::1/128"), 1);
+    bench.shelf.restore_tails();
+    for (text, id) in
+        [("2001:db8::2/128", 2), ("2001:db8::/32", 3), ("2001:db8::/64", 4), ("2001:db8:1::1/128", 5)]
+    {
+        bench.set(prefix(text), id);
+        for text in ["2001:db8::1/128", "2001:db8::2/128", "2001:db8:1::1/128", "2001:db8::/64"] {
+            bench.check_edges(prefix(text));
+        }
+    }
+}

@@ -221,12 +221,12 @@ pub fn delivered(
     dev: &Iface,
     packet: &[u8],
     alone: bool,
-) -> Result<Option<Options>, (Options, usize)> {
+) -> Result<Option<Options>, Box<(Options, usize)>> {
     let header = Ip4Hdr::ref_from_prefix(packet).ok().filter(|(hdr, _)| hdr.ihl() > Ip4Hdr::LEN);
     let Some((hdr, _)) = header else { return Ok(None) };
     let mut options = Options::unread(packet.get(..hdr.ihl()).unwrap_or_default());
     if let Err(Problem(at, _)) = compile(env, dev, hdr, alone, &mut options) {
-        return Err((options, at));
+        return Err(Box::new((options, at)));
     }
     if let Some(SourceRoute { at, .. }) = options.source_route {
         // What is left of it are addresses of ours.

@@ -7,9 +7,10 @@
 use super::Host;
 use crate::forward::Forwarder;
 use crate::forward::ctx::Env;
-use crate::forward::ip4::{ecn_counter, options::leads_on};
+use crate::forward::ip4::{ecn_counter, options};
 use crate::forward::observe::Unobserved;
 use crate::frame::{Frame, Meta};
+use crate::iface::Iface;
 use crate::stats::Mib;
 use crate::wire::eth::{ETHERTYPE_IPV4, EthHdr};
 use crate::wire::ip4::Ip4Hdr;
@@ -26,7 +27,7 @@ pub fn hear(host: &mut Host, forwarder: &mut Forwarder, env: Env<'_>, batch: &[F
         for mut bytes in said {
             let meta = Meta { iif: lo.index, wire_len: bytes.len() as u32, ..Meta::default() };
             let Some(frame) = Frame::new(&mut bytes, 0, meta) else { continue };
-            if let Some((hdr, len)) = ip4(frame.bytes()) {
+            if let Some((hdr, len)) = arrived4(env, lo, frame.bytes()) {
                 let mut nobody = Unobserved;
                 let mut act = forwarder.act(env, &mut nobody);
                 for (mib, by) in
@@ -48,10 +49,11 @@ pub fn hear(host: &mut Host, forwarder: &mut Forwarder, env: Env<'_>, batch: &[F
     }
 }
 
-/// The header of an IPv4 packet, and how long the packet is. Where a source route leads it on, it is none that has arrived:
-/// for its next hop a way is looked for like that of any packet, and this host is no good source for one.
-fn ip4(frame: &[u8]) -> Option<(Ip4Hdr, u64)> {
+/// The header of an IPv4 packet, and how long the packet is. Where a source route that is well made leads it on, it is none that
+/// has arrived: for its next hop a way is looked for like that of any packet, and this host is no good source for one.
+fn arrived4(env: Env<'_>, lo: &Iface, frame: &[u8]) -> Option<(Ip4Hdr, u64)> {
     let (eth, packet) = EthHdr::ref_from_prefix(frame).ok()?;
     let (hdr, _) = Ip4Hdr::read_from_prefix(packet).ok()?;
-    (eth.ethertype.get() == ETHERTYPE_IPV4 && !leads_on(packet)).then_some((hdr, packet.len() as u64))
+    let goes_on = options::leads_on(packet) && options::again(env, lo, packet).is_some();
+    (eth.ethertype.get() == ETHERTYPE_IPV4 && !goes_on).then_some((hdr, packet.len() as u64))
 }

@@ -144,3 +144,8 @@ odd = Raw(bytes([7, 12, 4]) + bytes(9))
 case = Case("ip4-echo-to-itself", "What the router says to itself repeats options, too; those that have no whole place left are a problem where it comes in.", router(sysctl={"net.ipv4.icmp_echo_ignore_broadcasts": 0}))
 case.ip4(ICMP() / Raw(bytes(8)), src="0.0.0.0", dst="224.0.0.1", ttl=1, mac="01:00:5e:00:00:01", options=[odd])
 case.ip4(ICMP() / Raw(bytes(8)), src="0.0.0.0", dst="224.0.0.1", ttl=1, mac="01:00:5e:00:00:01")
+
+# Turned round, the route of the error begins at 0.0.0.0; what else it repeats is at fault by then.
+case = Case("ip4-error-by-own-hop-odd", "A message that the router sends to itself is first looked at for its options, and then for where they lead it.", router(sysctl=routed))
+for records in (9, 11, 12):
+    case.ip4(dst="10.0.1.254", options=[Raw(bytes([7, records, 4]) + bytes(records - 3)), places(131, 40, "10.0.9.9", "0.0.0.0"), Raw(bytes([68, 4, 5, 1]) * 2)])

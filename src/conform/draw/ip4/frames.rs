@@ -22,6 +22,9 @@ use zerocopy::IntoBytes;
 const USES: usize = 4;
 /// Longest ICMP message to the router itself.
 const ECHO_MAX: usize = 540;
+/// Most bytes of a packet where the router may cut it into pieces of eight: the far end of a link takes no more than a thousand
+/// frames at once (`net.core.netdev_max_backlog`).
+const CUT_SMALL_MAX: usize = 4000;
 /// Addresses with rules of their own, that answers find no way to.
 const ODD_SOURCES: [[u8; 4]; 9] = [
     [0; 4],
@@ -187,6 +190,8 @@ impl Maker {
         let headers = Ip4Hdr::LEN + options.len();
         let size = parts::size(&mut self.lot, &self.site.edges, way.mtu, headers);
         let size = if fate != Fate::Passes && protocol == proto::ICMP { size.min(ECHO_MAX) } else { size };
+        let tiny = self.site.edges.iter().any(|&mtu| mtu < 100);
+        let size = if tiny { size.min(CUT_SMALL_MAX) } else { size };
         let frag = match self.lot.below(24) {
             0..=6 => FRAG_DF,
             7 => FRAG_MF,

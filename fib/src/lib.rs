@@ -49,6 +49,7 @@ mod ip;
 mod lpm;
 mod multipath;
 mod neighbours;
+mod numbers;
 mod path;
 mod prefix;
 #[cfg(loom)]

@@ -3,11 +3,11 @@
 //! A block is a record of 1 to 9 granules: its bits, then four answers to a word. Blocks of one answer are shared: there is
 //! one for each id, which the writer counts. Called by `direct`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{ANSWERS, SLOW, Tail};
 use crate::granules::{Granules, WORDS, Words};
+use crate::numbers::Numbers;
 use crate::publish::{Guard, Limbo, Shared};
 
 /// Tails, as many as an answer can number.
@@ -89,9 +89,8 @@ pub struct Shelf {
     blocks: Arc<Blocks>,
     granules: Granules,
     constants: Vec<Constant>,
-    free_tails: Vec<u16>,
-    next_tail: u16,
-    waiting_tails: VecDeque<(u64, u16)>,
+    /// Of tails: 0 is none.
+    numbers: Numbers,
 }
 
 impl Shelf {
@@ -99,14 +98,8 @@ impl Shelf {
         let granules = Granules::new(LARGEST);
         let tails = (0..TAILS).map(|_| Shared::empty()).collect();
         let blocks = Arc::new(Blocks { words: Arc::clone(granules.words()), tails });
-        let mut shelf = Shelf {
-            blocks,
-            granules,
-            constants: Vec::new(),
-            free_tails: Vec::new(),
-            next_tail: 1,
-            waiting_tails: VecDeque::new(),
-        };
+        let mut shelf =
+            Shelf { blocks, granules, constants: Vec::new(), numbers: Numbers::new(1..TAILS as u16) };
         // Block 0, with which every root slot begins, has the answer 0. The other is there when there is no room for more.
         shelf.constant(0, limbo);
         shelf.constant(SLOW, limbo);
@@ -119,8 +112,7 @@ impl Shelf {
 
     /// Bytes that lookups may touch, roots aside.
     pub(crate) fn bytes(&self) -> usize {
-        let tails = usize::from(self.next_tail) - 1 - self.free_tails.len() - self.waiting_tails.len();
-        self.granules.used() as usize * WORDS * size_of::<u64>() + tails * size_of::<Tail>()
+        self.granules.used() as usize * WORDS * size_of::<u64>() + self.numbers.used() * size_of::<Tail>()
     }
 
     /// The block that says this, one more user of it; where there is no room, one that sends lookups to the heaps. `old` is
@@ -189,18 +181,7 @@ impl Shelf {
 
     /// A number for a new tail; `None` if all are in use.
     pub(super) fn take_tail(&mut self, limbo: &Limbo) -> Option<u16> {
-        while let Some(&(epoch, number)) = self.waiting_tails.front() {
-            if !limbo.passed(epoch) {
-                break;
-            }
-            self.waiting_tails.pop_front();
-            self.free_tails.push(number);
-        }
-        self.free_tails.pop().or_else(|| {
-            let number = Some(self.next_tail).filter(|&n| usize::from(n) < TAILS)?;
-            self.next_tail += 1;
-            Some(number)
-        })
+        self.numbers.take(limbo)
     }
 
     /// Publishes a tail under its number.
@@ -217,7 +198,7 @@ impl Shelf {
 
     /// No answer names this tail any more.
     pub(super) fn give_up_tail(&mut self, number: u16, limbo: &Limbo) {
-        self.waiting_tails.push_back((limbo.epoch(), number));
+        self.numbers.give_up(number, limbo);
     }
 
     #[cfg(test)]
@@ -227,6 +208,6 @@ impl Shelf {
 
     #[cfg(test)]
     pub(crate) fn exhaust_tails(&mut self) {
-        self.next_tail = TAILS as u16;
+        self.numbers.exhaust();
     }
 }

@@ -1,11 +1,11 @@
 //! The writer's account of lines and tails, which all IPv6 tables share.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::image::{CHILDREN, Image};
 use super::{Entry, Ground, IN_TAIL, SLOW};
 use crate::granules::{Granules, LINE, WORDS, zeroed};
+use crate::numbers::Numbers;
 use crate::publish::Limbo;
 use crate::sync::plain::Ordering;
 
@@ -19,17 +19,14 @@ const GRANULES: usize = LINE / WORDS;
 pub struct Shelf {
     ground: Arc<Ground>,
     granules: Granules,
-    free_tails: Vec<u16>,
-    next_tail: u16,
-    /// Given up in an epoch, the oldest first.
-    waiting_tails: VecDeque<(u64, u16)>,
+    tails: Numbers,
 }
 
 impl Shelf {
     pub(crate) fn new() -> Shelf {
         let granules = Granules::new(CHILDREN * GRANULES);
         let ground = Arc::new(Ground { words: Arc::clone(granules.words()), tails: zeroed(TAILS) });
-        Shelf { ground, granules, free_tails: Vec::new(), next_tail: 0, waiting_tails: VecDeque::new() }
+        Shelf { ground, granules, tails: Numbers::new(0..IN_TAIL) }
     }
 
     pub(super) fn ground(&self) -> &Arc<Ground> {
@@ -39,8 +36,7 @@ impl Shelf {
     /// Bytes that lookups may touch, roots aside.
     pub(crate) fn bytes(&self) -> usize {
         let lines = self.granules.used() as usize * WORDS * size_of::<u64>();
-        let tails = usize::from(self.next_tail) - self.free_tails.len() - self.waiting_tails.len();
-        lines + tails * size_of::<Entry>()
+        lines + self.tails.used() * size_of::<Entry>()
     }
 
     /// So many lines in a row; `None` if there is no room.
@@ -61,18 +57,7 @@ impl Shelf {
 
     /// A number for a new tail; `None` if all are in use.
     pub(super) fn take_tail(&mut self, limbo: &Limbo) -> Option<u16> {
-        while let Some(&(epoch, number)) = self.waiting_tails.front() {
-            if !limbo.passed(epoch) {
-                break;
-            }
-            self.waiting_tails.pop_front();
-            self.free_tails.push(number);
-        }
-        self.free_tails.pop().or_else(|| {
-            let number = Some(self.next_tail).filter(|&n| usize::from(n) < TAILS)?;
-            self.next_tail += 1;
-            Some(number)
-        })
+        self.tails.take(limbo)
     }
 
     pub(super) fn set_tail(&self, number: u16, entry: Entry) {
@@ -83,7 +68,7 @@ impl Shelf {
 
     /// No answer names this tail any more.
     pub(super) fn give_up_tail(&mut self, number: u16, limbo: &Limbo) {
-        self.waiting_tails.push_back((limbo.epoch(), number));
+        self.tails.give_up(number, limbo);
     }
 
     /// The entry with something else above it.
@@ -143,14 +128,14 @@ impl Shelf {
         self.granules.exhaust();
     }
 
-    /// There is room for tails again, of which none may be in use.
+    /// Leaves no numbers for tails; those that were left come back.
     #[cfg(test)]
-    pub(crate) fn restore_tails(&mut self) {
-        self.next_tail = 0;
+    pub(crate) fn exhaust_tails(&mut self) -> std::ops::Range<u16> {
+        self.tails.exhaust()
     }
 
     #[cfg(test)]
-    pub(crate) fn exhaust_tails(&mut self) {
-        self.next_tail = TAILS as u16;
+    pub(crate) fn restore_tails(&mut self, left: std::ops::Range<u16>) {
+        self.tails.restore(left);
     }
 }

@@ -76,12 +76,13 @@ mod tests {
             (numbers.take(&limbo), numbers.take(&limbo), numbers.take(&limbo)),
             (Some(1), Some(2), None)
         );
-        let guard = line.pin();
-        numbers.give_up(1, &limbo);
-        limbo.advance();
-        limbo.reclaim();
-        assert_eq!((numbers.take(&limbo), numbers.used()), (None, 1), "the reader may still hold it");
-        drop(guard);
+        {
+            let _guard = line.pin();
+            numbers.give_up(1, &limbo);
+            limbo.advance();
+            limbo.reclaim();
+            assert_eq!((numbers.take(&limbo), numbers.used()), (None, 1), "the reader may still hold it");
+        }
         line.pin();
         limbo.advance();
         limbo.reclaim();

@@ -51,12 +51,12 @@ pub fn notes(scenario: &Scenario, path: &Path, frames: &[Frame]) -> Result<Vec<S
 
 /// Whether a frame is to be sent on as soon as its next hop is known, which nobody asks for on a link without carrier.
 #[derive(Default)]
-struct Waits(bool);
+struct Waits(u64);
 
 impl Observer for Waits {
     fn decided(&mut self, decision: &Decision<'_>) {
         if let Verdict::Hold(wait, _) | Verdict::HoldFragments(wait, ..) = &decision.verdict {
-            self.0 |= wait.oif.carrier;
+            self.0 += u64::from(wait.oif.carrier);
         }
     }
 }
@@ -74,12 +74,22 @@ pub fn at_once(scenario: &Scenario, path: &Path, frames: &[Frame], may_wait: boo
         let mut waits = Waits::default();
         player.play(&arrival(&state, frame)?, &mut waits, &mut |_| ());
         player.finish(&mut Unobserved, &mut |_| ());
-        if player.held() == before + u64::from(waits.0 && may_wait) {
+        if player.held() == before + if may_wait { waits.0 } else { 0 } {
             kept.push(frame.clone());
         }
     }
     // What is left out no longer tells who fails, and others may choose another way.
-    if kept.len() < frames.len() { at_once(scenario, path, &kept, may_wait) } else { Ok(kept) }
+    if kept.len() < frames.len() {
+        return at_once(scenario, path, &kept, may_wait);
+    }
+    // Without a pause between them a gateway may still be searched that has failed above, and the way be another one.
+    let mut waits = Waits::default();
+    let (mut player, state) = self::player(scenario, path, &kept)?;
+    for frame in &kept {
+        player.play(&arrival(&state, frame)?, &mut waits, &mut |_| ());
+    }
+    player.finish(&mut waits, &mut |_| ());
+    if may_wait && player.held() != waits.0 { at_once(scenario, path, &kept, false) } else { Ok(kept) }
 }
 
 fn player(scenario: &Scenario, path: &Path, frames: &[Frame]) -> Result<(Player, Arc<State>)> {

@@ -105,9 +105,8 @@ pub fn send4<'a, O: Observer>(
         header.frag.set(FRAG_DF);
     }
     header.set_checksum(&head.options);
-    // Of what the host makes the route's own MTU alone counts, larger than the link's though it be. Linux: ipv4_mtu.
-    let wished = route.path.map_or(0, |p| p.mtu);
-    let mtu = if wished == 0 { oif.mtu } else { wished };
+    // A route's own MTU counts, larger than the link's though it be. Linux: ipv4_mtu.
+    let mtu = ip4::forward::mtu(&route, oif.mtu);
     if mtu < MTU_MIN {
         return;
     }

@@ -149,3 +149,9 @@ case.ip4(ICMP() / Raw(bytes(8)), src="0.0.0.0", dst="224.0.0.1", ttl=1, mac="01:
 case = Case("ip4-error-by-own-hop-odd", "A message that the router sends to itself is first looked at for its options, and then for where they lead it.", router(sysctl=routed))
 for records in (9, 11, 12):
     case.ip4(dst="10.0.1.254", options=[Raw(bytes([7, records, 4]) + bytes(records - 3)), places(131, 40, "10.0.9.9", "0.0.0.0"), Raw(bytes([68, 4, 5, 1]) * 2)])
+
+locked = route("10.66.0.0/16", via="10.0.1.1", dev="p0", mtu_lock=True) + route("10.67.0.0/16", dev="p0", mtu_lock=True) + neighbour("p0", "10.67.0.9")
+case = Case("ip4-echo-mtu-locked", "What the host makes is cut at 576 bytes, too, where a gateway's MTU is locked without a value.", router(locked))
+for size in (548, 549, 1000):
+    case.ip4(ICMP() / Raw(bytes(size)), src="10.66.0.9", dst="10.0.1.254")
+    case.ip4(ICMP() / Raw(bytes(size)), src="10.67.0.9", dst="10.0.1.254")

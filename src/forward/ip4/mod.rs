@@ -3,7 +3,7 @@
 
 pub mod addr;
 pub mod echo;
-mod forward;
+pub mod forward;
 pub mod fragment;
 pub mod icmp;
 pub mod martian;

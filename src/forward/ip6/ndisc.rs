@@ -95,5 +95,5 @@ fn send<'a, O: Observer>(
         (true, false) => "redirect to a better gateway",
     });
     act.reply_made(SENT, format_args!("of {} to {target}, from {src} to {dst}", offender.dst()));
-    act.send_made(out, IpAddr::V6(dst), None, place, iif);
+    act.send_made(out, IpAddr::V6(dst), None, place, out);
 }

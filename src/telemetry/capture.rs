@@ -34,6 +34,10 @@ pub fn serve(capture: &Capture, name: &str, client: &UnixStream) -> Result<(), C
         }
         out.flush()?;
     }
+    // What was seen before the client's end belongs to the capture.
+    for seen in capture.frames.try_iter().take(capture.frames.len()) {
+        write(&mut out, interface, &seen)?;
+    }
     out.finish().map(drop)
 }
 
@@ -110,5 +114,27 @@ mod tests {
         assert!(reader.next_packet().is_none(), "the capture ends whole");
         serving.join().unwrap().unwrap();
         assert!(watch.of(2).is_none());
+    }
+
+    #[test]
+    fn what_was_seen_before_the_client_ended_is_captured() {
+        let watch = Watch::default();
+        let capture = watch.open(2).unwrap();
+        let (server, client) = UnixStream::pair().unwrap();
+        let frame = Seen {
+            time: 5,
+            direction: Direction::Out,
+            dropped: None,
+            wire_len: 60,
+            bytes: vec![7; 60],
+            missed: 0,
+        };
+        assert!(watch.of(2).unwrap().offer(frame));
+        client.shutdown(Shutdown::Write).unwrap();
+        serve(&capture, "p0", &server).unwrap();
+        drop(server);
+        let mut reader = Reader::new("socket", client).unwrap();
+        assert_eq!(reader.next_packet().unwrap().unwrap().time, 5);
+        assert!(reader.next_packet().is_none());
     }
 }

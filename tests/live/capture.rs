@@ -19,9 +19,13 @@ fn read(path: &Path) -> Vec<(Direction, u8, String)> {
 
 /// Waits until the capture runs: its file begins then.
 fn begun(file: &Path) {
+    wait("the capture never began", || std::fs::metadata(file).is_ok_and(|m| m.len() > 0));
+}
+
+fn wait(otherwise: &str, until: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
-    while std::fs::metadata(file).map_or(0, |m| m.len()) == 0 {
-        assert!(Instant::now() < end, "the capture never began");
+    while !until() {
+        assert!(Instant::now() < end, "{otherwise}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -83,6 +87,8 @@ fn a_capture_that_the_router_did_not_outlive_is_a_failure() {
     let mut capture = lab.start(&format!("capture r0 -w {}", file.display()));
     begun(&file);
     lab.ping(1, B4);
+    // The reply is captured beside its being sent: who pings may have it first.
+    wait("the reply was never captured", || read(&file).len() == 2);
     warren.child.kill().unwrap();
     let (code, said) = capture.end();
     assert_eq!(code, Some(1), "{said}");

@@ -67,7 +67,8 @@ sysctls! {
 sysctls! {
     /// `net.ipv4.*` that is not per device. The global credit and the redirect timers exist once per machine.
     Global4 {
-        ip_forward = 0 ip_default_ttl = 64 ip_forward_use_pmtu = 0 ip_forward_update_priority = 1
+        ip_forward = 0 ip_default_ttl = 64 ip_forward_use_pmtu = 0 ip_no_pmtu_disc = 0
+        ip_forward_update_priority = 1
         icmp_ratelimit = 1000 icmp_ratemask = 0x1818 icmp_msgs_per_sec = 1000 icmp_msgs_burst = 50
         icmp_errors_use_inbound_ifaddr = 0 icmp_echo_ignore_all = 0 icmp_echo_ignore_broadcasts = 1
         fib_multipath_hash_policy = 0 fib_multipath_hash_fields = 7 fib_multipath_hash_seed = 0

@@ -21,6 +21,8 @@ pub struct Member {
     pub oif: u32,
     /// Gateway; `None` if the destination is on the link.
     pub via: Option<IpAddr>,
+    /// Id of the nexthop object that it is; 0 if it is a next hop of a route itself.
+    pub object: u32,
     /// Share of the traffic, 1 or more.
     pub weight: u16,
     /// The member takes hashes up to this 31-bit value that no earlier member takes; -1 if it takes none.
@@ -152,6 +154,7 @@ mod tests {
                 upper: 0,
                 dead: false,
                 linkdown: false,
+                object: 0,
                 onlink: false,
                 encap: false,
             })

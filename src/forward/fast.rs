@@ -56,7 +56,8 @@ fn v6<'a>(env: Env<'a>, iif: &'a Iface, bytes: &[u8], meta: &Meta) -> Option<Fas
         && !env.state.odd_local6
         && !env.state.rules6.custom();
     let plain = hdr.version() == 6 && hdr.hop_limit > 1 && hdr.next_header != proto::HOPOPTS;
-    if !(quiet && plain && ordinary6(src) && ordinary6(dst)) || env.state.left.contains6(dst) {
+    let special = env.state.left.contains6(dst) || env.state.exceptions6.contains(dst);
+    if !(quiet && plain && ordinary6(src) && ordinary6(dst)) || special {
         return None;
     }
     let packet = bytes.get(..Ip6Hdr::LEN + usize::from(hdr.payload_len.get()))?;
@@ -89,7 +90,8 @@ fn v4<'a>(env: Env<'a>, iif: &'a Iface, bytes: &[u8], meta: &Meta) -> Option<Fas
         && !env.state.custom_local4;
     let header = bytes.get(..Ip4Hdr::LEN)?;
     let plain = hdr.ver_ihl == 0x45 && hdr.ttl > 1 && csum::checksum(header) == 0;
-    if !(quiet && plain && ordinary4(src) && ordinary4(dst)) || env.state.own4.contains(&src) {
+    let special = env.state.own4.contains(&src) || env.state.exceptions4.contains(dst);
+    if !(quiet && plain && ordinary4(src) && ordinary4(dst)) || special {
         return None;
     }
     let total = usize::from(hdr.total_len.get());

@@ -1,8 +1,8 @@
 //! IPv4 packets for this host: echo, closed ports, unknown protocols. RFC 1122 3.2; Linux: ip_local_deliver, icmp_rcv.
 
-use super::Local;
 use super::send::{Head4, route4, send4};
 use super::transport::{self, Malformed, TCP_LEN};
+use super::{Local, News, told4};
 use crate::drop::DropReason as D;
 use crate::forward::act::{Act, Quote};
 use crate::forward::decision::{Decision, ReplyKind, Target, Verdict};
@@ -41,15 +41,23 @@ struct Packet<'p, 'a> {
     dst: Ipv4Addr,
 }
 
-/// Answers a packet whose header the forwarder found good. Linux: ip_protocol_deliver_rcu.
-pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) {
-    let Ok((hdr, _)) = Ip4Hdr::ref_from_prefix(local.bytes) else { return };
-    let Some(bytes) = local.bytes.get(..usize::from(hdr.total_len.get())) else { return };
-    let Some(data) = bytes.get(hdr.ihl()..) else { return };
+/// Answers a packet whose header the forwarder found good, and says what it tells. Linux: ip_protocol_deliver_rcu.
+pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) -> News {
+    whole(act, local).unwrap_or_default()
+}
+
+/// A packet that is as long as its header says.
+fn whole<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) -> Option<News> {
+    let (hdr, _) = Ip4Hdr::ref_from_prefix(local.bytes).ok()?;
+    let bytes = local.bytes.get(..usize::from(hdr.total_len.get()))?;
+    let data = bytes.get(hdr.ihl()..)?;
     let group = is_group(act, local.iif, hdr);
     let options = match options::delivered(act.env, local.iif, bytes, !group) {
         Ok(options) => options,
-        Err(fault) => return malformed(act, &Local { bytes, ..*local }, *fault),
+        Err(fault) => {
+            malformed(act, &Local { bytes, ..*local }, *fault);
+            return None;
+        }
     };
     let dst = options.as_ref().and_then(|o| o.address(16)).unwrap_or(hdr.dst());
     let packet = Packet { local: Local { bytes, ..*local }, hdr, data, group, options, dst };
@@ -62,9 +70,7 @@ pub fn deliver<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>) {
     if !matches!(done, Err(D::V4HostFragment | D::V4UnknownProtocol)) {
         act.stats.mib(Mib::IpInDelivers, None, 1);
     }
-    if let Err(reason) = done {
-        act.refuse(reason, Some(local.iif.slot), None);
-    }
+    done.map_err(|reason| act.refuse(reason, Some(local.iif.slot), None)).ok()
 }
 
 /// What this host said to itself repeats options of a packet that have no whole place left by then. Linux: ip_rcv_options.
@@ -78,15 +84,15 @@ fn malformed<O: Observer>(act: &mut Act<'_, '_, O>, local: &Local<'_, '_>, (opti
     act.refuse(D::V4Option, Some(local.iif.slot), None);
 }
 
-fn protocol<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result<(), D> {
+fn protocol<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result<News, D> {
     match packet.hdr.proto {
         proto::ICMP => icmp(act, packet),
-        proto::UDP => udp(act, packet),
-        proto::TCP => tcp(act, packet),
+        proto::UDP => udp(act, packet).map(|()| News::default()),
+        proto::TCP => tcp(act, packet).map(|()| News::default()),
         // Reports of others' groups are heard and of no use here.
         proto::IGMP => {
             act.rule("IGMP: heard");
-            Ok(())
+            Ok(News::default())
         }
         _ => {
             unreachable(act, packet, packet.local.bytes, v4::PROT_UNREACH);
@@ -121,7 +127,7 @@ fn unreachable<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, b
 }
 
 /// RFC 792, RFC 1122 3.2.2; Linux: icmp_rcv.
-fn icmp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result<(), D> {
+fn icmp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result<News, D> {
     act.stats.mib(Mib::IcmpInMsgs, None, 1);
     let known = packet.local.sum_is_known();
     if !known && !transport::sum_is_right(0, packet.data) {
@@ -131,12 +137,15 @@ fn icmp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Resul
     kinds::of4(head.kind).iter().for_each(|&mib| act.stats.mib(mib, None, 1));
     let sysctl = &act.env.state.sysctl.ip4;
     if head.kind != v4::ECHO {
-        let wrong = is_wrong(head, rest, packet.group);
+        let about_mtu = (head.kind, head.code & 15) == (v4::DEST_UNREACH, v4::FRAG_NEEDED);
+        let ignored = about_mtu && rest_is_header(rest) && matches!(sysctl.ip_no_pmtu_disc, 2 | 3);
+        let wrong = !ignored && is_wrong(head, rest, packet.group);
         act.rule(if wrong { "ICMP: heard, counted as an error" } else { "ICMP: heard" });
         if wrong {
             act.stats.mib(Mib::IcmpInErrors, None, 1);
+            return Ok(News::default());
         }
-        return Ok(());
+        return Ok(told(act, packet, head, rest));
     }
     if packet.group && sysctl.icmp_echo_ignore_broadcasts != 0 {
         act.stats.mib(Mib::IcmpInErrors, None, 1);
@@ -146,7 +155,41 @@ fn icmp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Resul
     } else {
         act.unsent(ECHO_OFF, format_args!("to {}", packet.hdr.src()));
     }
-    Ok(())
+    Ok(News::default())
+}
+
+/// What an error about an echo reply tells; of other packets only those are told who have sent them. Linux: icmp_err.
+fn told<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, head: &IcmpHdr, rest: &[u8]) -> News {
+    let Ok((quoted, _)) = Ip4Hdr::ref_from_prefix(rest) else { return News::default() };
+    let is_reply = quoted.proto == proto::ICMP && rest.get(quoted.ihl()) == Some(&v4::ECHO_REPLY);
+    let news = match (head.kind, head.code) {
+        _ if !is_reply || packet.group => return News::default(),
+        (v4::DEST_UNREACH, v4::FRAG_NEEDED) => {
+            let [_, _, high, low] = head.rest;
+            let mtu = match act.env.state.sysctl.ip4.ip_no_pmtu_disc {
+                0 => u16::from_be_bytes([high, low]),
+                // Nothing is made of it. Linux: icmp_unreach.
+                2 | 3 => return News::default(),
+                // The MTU is not read, and none is too small to be believed. Linux: icmp_unreach.
+                _ => 0,
+            };
+            told4::too_big(act.env, quoted, mtu.into())
+        }
+        (v4::REDIRECT, code) => {
+            let message = (packet.local.bytes, packet.hdr.dst());
+            told4::redirected(act, packet.local.iif, (message, code), quoted, head.rest.into())
+        }
+        _ => return News::default(),
+    };
+    act.rule_if(
+        !news.told.is_empty(),
+        if head.kind == v4::REDIRECT {
+            "redirect: taken"
+        } else {
+            "fragmentation needed: the path's MTU is learned"
+        },
+    );
+    news
 }
 
 /// Whether a message that is no echo request counts as an error: unknown types, what groups are not sent, and errors about

@@ -1,10 +1,9 @@
 //! IPv6 packets for this host: extension headers, then echo, neighbour discovery, closed ports, unknown protocols.
 //! RFC 8200 4, RFC 4443 4; Linux: ip6_protocol_deliver_rcu, icmpv6_rcv.
 
-use super::Local;
-use super::neighbours::Heard;
 use super::send::{Head6, route6, send6, slot6, source6};
 use super::transport::{self, Malformed, TCP_LEN};
+use super::{Local, News, told6};
 use super::{exthdrs, exthdrs::Way, ndisc};
 use crate::drop::DropReason as D;
 use crate::forward::act::{Act, Quote};
@@ -57,8 +56,8 @@ pub struct Payload<'p> {
 
 /// What becomes of a packet besides answers.
 pub enum Delivered {
-    /// A neighbour was heard of.
-    Heard(Heard),
+    /// It tells something.
+    News(News),
     /// It goes on: as it has become, and where its routing header stands.
     Onward(Changed, usize),
     /// It has come to its end, and this is what it carried: a packet of this protocol.
@@ -114,9 +113,9 @@ pub fn deliver<O: Observer>(
     }
     let done = protocol(act, &packet, &payload);
     match done {
-        Ok(heard) => {
+        Ok(news) => {
             act.stats.mib(Mib::Ip6InDelivers, owner, 1);
-            heard.map(Delivered::Heard)
+            Some(Delivered::News(news))
         }
         Err(D::V6UnknownProtocol) => {
             act.refuse(D::V6UnknownProtocol, owner, None);
@@ -159,7 +158,7 @@ pub fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
     let link = links.iter().find(|link| **link == iif.index).or(links.first());
     let link = link.and_then(|link| env.state.ifaces.get(*link));
     // What is taken in the place of a proxied address was to be sent on.
-    let made = Made { ipproto: packet.hdr.next_header, sport: 0, dport: 0, label: 0 };
+    let made = Made { ipproto: packet.hdr.next_header, ..Made::default() };
     let onward = || {
         let (src, bytes) = (Some(packet.hdr.src()), packet.local.bytes);
         let route = own::output(env, made, src, dst, iif.index, bytes);
@@ -184,15 +183,15 @@ fn protocol<O: Observer>(
     act: &mut Act<'_, '_, O>,
     packet: &Packet<'_, '_>,
     payload: &Payload<'_>,
-) -> Result<Option<Heard>, D> {
+) -> Result<News, D> {
     match payload.proto {
         proto::ICMPV6 => icmp(act, packet, payload.data),
-        proto::UDP => udp(act, packet, payload.data).map(|()| None),
-        proto::TCP => tcp(act, packet, payload.data).map(|()| None),
+        proto::UDP => udp(act, packet, payload.data).map(|()| News::default()),
+        proto::TCP => tcp(act, packet, payload.data).map(|()| News::default()),
         // RFC 8200 4.7: nothing follows.
         proto::NONE => {
             act.rule("no next header: taken");
-            Ok(None)
+            Ok(News::default())
         }
         _ => {
             act.rule(match (payload.proto, payload.named_at) {
@@ -219,11 +218,7 @@ fn pseudo(hdr: &Ip6Hdr, proto: u8, len: usize) -> u32 {
 }
 
 /// RFC 4443 2.1; Linux: icmpv6_rcv.
-fn icmp<O: Observer>(
-    act: &mut Act<'_, '_, O>,
-    packet: &Packet<'_, '_>,
-    data: &[u8],
-) -> Result<Option<Heard>, D> {
+fn icmp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>, data: &[u8]) -> Result<News, D> {
     let (hdr, iif) = (packet.hdr, packet.local.iif);
     // By lo comes what the owner of the address said. Linux: icmp6_dev.
     let slot = Some(if iif.kind == LinkKind::Loopback { owner(act, packet) } else { iif.slot });
@@ -238,22 +233,45 @@ fn icmp<O: Observer>(
     match head.kind {
         v6::ECHO_REQUEST => echo(act, packet, data),
         v6::NEIGHBOUR_SOLICIT | v6::NEIGHBOUR_ADVERT | v6::ROUTER_SOLICIT | v6::ROUTER_ADVERT => {
-            return ndisc::receive(act, &packet.local, hdr, data);
+            return ndisc::receive(act, &packet.local, hdr, data).map(News::from);
         }
-        kind if !v6::is_informational(kind) => notify(data)?,
+        v6::REDIRECT => {
+            let (mut redirect, quoted) = ndisc::redirect(hdr, data)?;
+            if let Some(quoted) = quoted {
+                let (about, kind) = notify(quoted)?;
+                if kind != proto::ICMPV6 {
+                    return Ok(News::default());
+                }
+                redirect.about = (about.src(), about.dst());
+                redirect.tos = about.traffic_class() & 0xfc;
+            }
+            let news = told6::redirected(act.env, iif, &redirect);
+            act.rule_if(!news.told.is_empty(), "redirect: taken by a host");
+            return Ok(news);
+        }
+        v6::PKT_TOOBIG => {
+            let (quoted, kind) = notify(data.get(IcmpHdr::LEN..).unwrap_or_default())?;
+            let mtu = u32::from_be_bytes(head.rest);
+            // Others are believed only by who has sent the packet. Linux: icmpv6_err.
+            let told = (kind == proto::ICMPV6).then(|| told6::too_big(act.env, iif, quoted, mtu)).flatten();
+            act.rule_if(told.is_some(), "packet too big: the path's MTU is learned");
+            return Ok(News { told: told.into_iter().collect(), ..News::default() });
+        }
+        kind if !v6::is_informational(kind) => {
+            notify(data.get(IcmpHdr::LEN..).unwrap_or_default())?;
+        }
         _ => {}
     }
-    Ok(None)
+    Ok(News::default())
 }
 
 /// An error about a packet of this host: no program here sent one. Protocols that would know its sockets count it as an
-/// error. RFC 4443 2.4 d; Linux: icmpv6_notify, tcp_v6_err, __udp6_lib_err.
-fn notify(data: &[u8]) -> Result<(), D> {
-    let quoted = data.get(IcmpHdr::LEN..).unwrap_or_default();
+/// error. Says what the packet was of. RFC 4443 2.4 d; Linux: icmpv6_notify, tcp_v6_err, __udp6_lib_err.
+fn notify(quoted: &[u8]) -> Result<(&Ip6Hdr, u8), D> {
     let (hdr, _) = Ip6Hdr::ref_from_prefix(quoted).map_err(|_| D::V6IcmpShort)?;
     let (at, kind, _) = ip6::skip_ext(quoted, Ip6Hdr::LEN, hdr.next_header).ok_or(D::V6IcmpQuote)?;
     quoted.get(at..at + 8).ok_or(D::V6IcmpShort)?;
-    if matches!(kind, proto::TCP | proto::UDP) { Err(D::V6IcmpQuote) } else { Ok(()) }
+    if matches!(kind, proto::TCP | proto::UDP) { Err(D::V6IcmpQuote) } else { Ok((hdr, kind)) }
 }
 
 /// RFC 4443 4.2: from the address asked if it is ours alone, else from one that suits the way back; with the same data

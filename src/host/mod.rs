@@ -22,6 +22,8 @@ pub mod standalone;
 mod testkit;
 #[cfg(test)]
 mod tests;
+mod told4;
+mod told6;
 mod transport;
 
 pub use neighbours::Learned;
@@ -32,19 +34,47 @@ use crate::forward::observe::Observer;
 use crate::frame::Meta;
 use crate::iface::Iface;
 use crate::neigh::Ask;
+use crate::state::{Exception, Writer};
 use crate::wire::eth::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthHdr};
 use ahash::AHashMap;
-use neighbours::{Neighbours, Probe};
-use std::net::{IpAddr, Ipv4Addr};
+use neighbours::{Heard, Neighbours, Probe};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use zerocopy::FromBytes;
 
 /// An address is defended once in this time (RFC 5227 1.1, DEFEND_INTERVAL).
 const DEFEND_INTERVAL: Nanos = 10_000_000_000;
 
-/// What the host remembers: neighbours, and when it last defended an address.
+/// What the host was told of a destination, for the owner of the state to note.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// Of this IPv4 address.
+    V4(Ipv4Addr, Exception<Ipv4Addr>),
+    /// The same, which counts only if some route has its gateway already.
+    Secure4(Ipv4Addr, Exception<Ipv4Addr>),
+    /// Of this IPv6 address.
+    V6(Ipv6Addr, Exception<Ipv6Addr>),
+}
+
+/// What a packet for this host tells it.
+#[derive(Debug, Default)]
+struct News {
+    /// Of a neighbour.
+    heard: Option<Heard>,
+    /// Of the ways to destinations.
+    told: Vec<Told>,
+}
+
+impl From<Option<Heard>> for News {
+    fn from(heard: Option<Heard>) -> News {
+        News { heard, told: Vec::new() }
+    }
+}
+
+/// What the host remembers: neighbours, what it was told, and when it last defended an address.
 #[derive(Debug)]
 pub struct Host {
     neighbours: Neighbours,
+    told: Vec<Told>,
     /// At most one entry for each IPv4 address of ours.
     defended: AHashMap<(u32, Ipv4Addr), Nanos>,
 }
@@ -77,7 +107,7 @@ impl Default for Host {
 impl Host {
     /// Knows no neighbours yet.
     pub fn new() -> Host {
-        Host { neighbours: Neighbours::new(false), defended: AHashMap::new() }
+        Host { neighbours: Neighbours::new(false), told: Vec::new(), defended: AHashMap::new() }
     }
 
     /// A host that answers but sends no questions of its own: for replay, where nobody is there to hear them. Timing and
@@ -91,20 +121,18 @@ impl Host {
         let Ok((eth, bytes)) = EthHdr::ref_from_prefix(frame) else { return };
         let Some(iif) = act.env.state.ifaces.get(meta.iif) else { return };
         let local = Local { eth: *eth, bytes, meta, iif };
-        let heard = match eth.ethertype.get() {
+        let News { heard, told } = match eth.ethertype.get() {
             ETHERTYPE_ARP => {
                 if let Some(address) = arp::conflict(iif, bytes) {
                     self.defend(act, iif, address);
                 }
-                arp::receive(act, &local)
+                arp::receive(act, &local).into()
             }
-            ETHERTYPE_IPV4 => {
-                ip4::deliver(act, &local);
-                None
-            }
+            ETHERTYPE_IPV4 => ip4::deliver(act, &local),
             ETHERTYPE_IPV6 => onward::deliver(act, &local),
-            _ => None,
+            _ => News::default(),
         };
+        self.told.extend(told);
         if let Some(heard) = heard {
             self.neighbours.hear(act.env, heard);
         }
@@ -127,9 +155,32 @@ impl Host {
         self.neighbours.due()
     }
 
-    /// What became of neighbours since the last call, in order.
-    pub fn learned(&mut self) -> impl Iterator<Item = Learned> + '_ {
-        self.neighbours.learned()
+    /// Writes what became of neighbours and what was told of destinations since the last call, in order, and publishes
+    /// it; whether a neighbour was among it.
+    pub fn publish(&mut self, writer: &mut Writer, now: Nanos) -> bool {
+        let mut any = false;
+        for learned in self.neighbours.learned() {
+            writer.set_neighbour(learned.key.0, learned.key.1, learned.neighbour);
+            any = true;
+        }
+        for told in self.told.drain(..) {
+            match told {
+                Told::V4(dst, exception) => writer.set_exception4(dst, exception, now),
+                Told::Secure4(dst, exception) => {
+                    let gateway = exception.gateway.map(IpAddr::V4);
+                    if writer.has_gateway::<Ipv4Addr>(exception.leg.oif, gateway) {
+                        writer.set_exception4(dst, exception, now);
+                    }
+                }
+                Told::V6(dst, exception) => writer.set_exception6(dst, exception, now),
+            }
+        }
+        if writer.changed() {
+            writer.publish();
+        } else if any {
+            writer.publish_routes();
+        }
+        any
     }
 
     /// Says once that an address is ours after another host used it, and keeps it, as a router must.

@@ -4,6 +4,7 @@
 
 use super::Local;
 use super::neighbours::{Heard, Other};
+use super::told6::Redirect;
 use crate::drop::DropReason as D;
 use crate::forward::act::Act;
 use crate::forward::ctx::Env;
@@ -28,6 +29,7 @@ const SOLICITED: Rule = Rule::new("neighbour solicitation", "4861 7.2.2", "ndisc
 /// Options. RFC 4861 4.6.1
 const SOURCE_LLADDR: u8 = 1;
 const TARGET_LLADDR: u8 = 2;
+const REDIRECTED: u8 = 4;
 /// All nodes of the link.
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
@@ -45,13 +47,7 @@ pub fn receive<O: Observer>(
     hdr: &Ip6Hdr,
     message: &[u8],
 ) -> Result<Option<Heard>, D> {
-    let (head, _) = IcmpHdr::ref_from_prefix(message).map_err(|_| D::V6NdiscForm)?;
-    if hdr.hop_limit != 255 {
-        return Err(D::V6NdiscHopLimit);
-    }
-    if head.code != 0 {
-        return Err(D::V6NdiscCode);
-    }
+    let head = head(hdr, message)?;
     let at = match head.kind {
         v6::ROUTER_SOLICIT => IcmpHdr::LEN,
         v6::ROUTER_ADVERT => IcmpHdr::LEN + 8,
@@ -71,20 +67,50 @@ pub fn receive<O: Observer>(
     }
 }
 
-/// The link-layer address in the first option of this kind, which must be as long as Ethernet's. RFC 4861 4.6;
-/// Linux: ndisc_parse_options, ndisc_opt_addr_data.
+/// The header of a message that has not passed a router. RFC 4861 6.1; Linux: ndisc_rcv.
+fn head<'m>(hdr: &Ip6Hdr, message: &'m [u8]) -> Result<&'m IcmpHdr, D> {
+    let (head, _) = IcmpHdr::ref_from_prefix(message).map_err(|_| D::V6NdiscForm)?;
+    if hdr.hop_limit != 255 {
+        return Err(D::V6NdiscHopLimit);
+    }
+    if head.code != 0 { Err(D::V6NdiscCode) } else { Ok(head) }
+}
+
+/// A redirect, for what this host sends unless it quotes a packet, which then follows. RFC 4861 8.1;
+/// Linux: ndisc_redirect_rcv, ip6_redirect_no_header.
+pub fn redirect<'m>(hdr: &Ip6Hdr, message: &'m [u8]) -> Result<(Redirect, Option<&'m [u8]>), D> {
+    head(hdr, message)?;
+    if !ip6::is_link_local(hdr.src()) {
+        return Err(D::V6NdiscForm);
+    }
+    let address = |at: usize| message.get(at..).and_then(|bytes| bytes.first_chunk::<16>());
+    let (target, dst) = address(8).zip(address(24)).ok_or(D::V6NdiscForm)?;
+    let options = message.get(40..).ok_or(D::V6NdiscForm)?;
+    let quoted = option(options, REDIRECTED)?.and_then(|(at, _)| options.get(at + 8..));
+    let (target, dst) = (Ipv6Addr::from(*target), Ipv6Addr::from(*dst));
+    let lladdr = lladdr(options, TARGET_LLADDR);
+    Ok((Redirect { router: hdr.src(), dst, target, lladdr, about: (hdr.dst(), dst), tos: 0 }, quoted))
+}
+
+/// The link-layer address in the first option of this kind, which must be as long as Ethernet's. Linux: ndisc_opt_addr_data.
 fn lladdr(options: &[u8], wanted: u8) -> Result<Option<[u8; 6]>, D> {
+    let data = option(options, wanted)?.map(|(_, data)| data);
+    data.map(|data| <[u8; 6]>::try_from(data).map_err(|_| D::V6NdiscForm)).transpose()
+}
+
+/// The first option of this kind: where it begins, and what it holds. RFC 4861 4.6; Linux: ndisc_parse_options.
+fn option(options: &[u8], wanted: u8) -> Result<Option<(usize, &[u8])>, D> {
     let (mut rest, mut found) = (options, None);
     while !rest.is_empty() {
         let (kind, units) = rest.first().zip(rest.get(1)).ok_or(D::V6NdiscForm)?;
         let (option, others) = rest.split_at_checked(usize::from(*units) * 8).ok_or(D::V6NdiscForm)?;
         let data = option.get(2..).ok_or(D::V6NdiscForm)?;
         if *kind == wanted && found.is_none() {
-            found = Some(data);
+            found = Some((options.len() - rest.len(), data));
         }
         rest = others;
     }
-    found.map(|data| <[u8; 6]>::try_from(data).map_err(|_| D::V6NdiscForm)).transpose()
+    Ok(found)
 }
 
 /// Who looks for routers is a neighbour, and so is another router, whatever else it says. RFC 4861 6.2.6, 6.1.2;

@@ -5,8 +5,7 @@
 //! ends: each turn uses up a segment or a header. Called by the host.
 
 use super::ip6::{self, Changed, Delivered};
-use super::neighbours::Heard;
-use super::{Local, ip4};
+use super::{Local, News, ip4};
 use crate::forward;
 use crate::forward::act::Act;
 use crate::forward::claim::Family;
@@ -18,13 +17,17 @@ use crate::stats::Link;
 use crate::wire::eth::EthHdr;
 use crate::wire::proto;
 
-/// Delivers an IPv6 packet as often as it turns out to be for this host; says what is heard of a neighbour.
-pub fn deliver<'a, O: Observer>(act: &mut Act<'a, '_, O>, first: &Local<'_, 'a>) -> Option<Heard> {
+/// Delivers an IPv6 packet as often as it turns out to be for this host; says what it tells.
+pub fn deliver<'a, O: Observer>(act: &mut Act<'a, '_, O>, first: &Local<'_, 'a>) -> News {
+    until_it_ends(act, first).unwrap_or_default()
+}
+
+fn until_it_ends<'a, O: Observer>(act: &mut Act<'a, '_, O>, first: &Local<'_, 'a>) -> Option<News> {
     let iif = first.iif;
     let mut delivered = ip6::deliver(act, first, None)?;
     loop {
         let (memory, meta, from) = match delivered {
-            Delivered::Heard(heard) => return Some(heard),
+            Delivered::News(news) => return Some(news),
             Delivered::Onward(Changed { bytes, meta }, header) => {
                 let mut memory = framed(&bytes);
                 match forward::ip6::onward(act.env, iif, &bytes, meta, act.observer) {
@@ -42,8 +45,8 @@ pub fn deliver<'a, O: Observer>(act: &mut Act<'a, '_, O>, first: &Local<'_, 'a>)
                 let decision = forward::decide(act.env, iif, family, &bytes, meta, act.observer);
                 perform(act, &mut memory, meta, iif, &decision)?;
                 if family == Family::V4 {
-                    ip4::deliver(act, &Local { bytes: memory.get(EthHdr::LEN..)?, meta: &meta, ..*first });
-                    return None;
+                    let local = Local { bytes: memory.get(EthHdr::LEN..)?, meta: &meta, ..*first };
+                    return Some(ip4::deliver(act, &local));
                 }
                 (memory, meta, None)
             }

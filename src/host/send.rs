@@ -106,7 +106,7 @@ pub fn send4<'a, O: Observer>(
     }
     header.set_checksum(&head.options);
     // A route's own MTU counts, larger than the link's though it be. Linux: ipv4_mtu.
-    let mtu = ip4::forward::mtu(&route, oif.mtu);
+    let mtu = ip4::forward::mtu(&route, oif.mtu, true);
     if mtu < MTU_MIN {
         return;
     }

@@ -150,7 +150,7 @@ impl Router {
             self.lose(at, error)?;
         }
         self.host_round(now);
-        while self.learn() {
+        while self.host.publish(&mut self.writer, now.mono) {
             let (view, state) = (self.reader.pin(), self.shared.state.load());
             let env = Env { view: &view, state: &state, now: now.mono, wall: now.wall };
             self.forwarder.held(env, &mut Unobserved);
@@ -183,19 +183,6 @@ impl Router {
         let env = Env { view: &view, state: &state, now: now.mono, wall: now.wall };
         self.host.poll(&mut self.forwarder.act(env, &mut Unobserved));
         send(&mut self.sending, &mut self.forwarder, &[], &state);
-    }
-
-    /// Publishes what the host learned of neighbours; whether there was anything.
-    fn learn(&mut self) -> bool {
-        let mut any = false;
-        for learned in self.host.learned() {
-            self.writer.set_neighbour(learned.key.0, learned.key.1, learned.neighbour);
-            any = true;
-        }
-        if any {
-            self.writer.publish_routes();
-        }
-        any
     }
 }
 

@@ -79,7 +79,8 @@ impl Lab {
     /// Publishes what was learned and looks after what waits, until nothing is new.
     fn settle(&mut self, sent: &mut Sent) {
         loop {
-            let news: Vec<Learned> = self.host.learned().collect();
+            let news: Vec<Learned> = self.host.neighbours.learned().collect();
+            self.host.publish(&mut self.bench.writer, self.bench.now);
             if news.is_empty() {
                 return;
             }

@@ -30,7 +30,7 @@ const LIMITED: [(RangeInclusive<i64>, &[&str]); 20] = [
         0..=255,
         &["ipv4/ip_forward_use_pmtu", "ipv4/fwmark_reflect", "ipv6/fwmark_reflect", "conf6/ndisc_tclass"],
     ),
-    (0..=255, &["ipv6/flowlabel_state_ranges", "ipv6/anycast_src_echo_reply"]),
+    (0..=255, &["ipv4/ip_no_pmtu_disc", "ipv6/flowlabel_state_ranges", "ipv6/anycast_src_echo_reply"]),
     (
         0..=255,
         &["ipv6/icmp_echo_ignore_all", "ipv6/icmp_echo_ignore_multicast", "ipv6/icmp_echo_ignore_anycast"],

@@ -171,7 +171,7 @@ impl Player {
             // One that panicked leaves the tables whole: each change is complete by itself.
             let owner = Arc::clone(&self.writer);
             let mut writer = owner.lock().unwrap_or_else(PoisonError::into_inner);
-            if !self.learn(&mut writer) {
+            if !self.host.publish(&mut writer, clock(time)) {
                 return;
             }
             self.with(time, |host, forwarder, env| {
@@ -187,19 +187,6 @@ impl Player {
         let view = self.reader.pin();
         let env = Env { view: &view, state: &state, now: clock(time), wall: time };
         act(&mut self.host, &mut self.forwarder, env);
-    }
-
-    /// Publishes what the host learned of neighbours; whether there was anything.
-    fn learn(&mut self, writer: &mut Writer) -> bool {
-        let mut any = false;
-        for learned in self.host.learned() {
-            writer.set_neighbour(learned.key.0, learned.key.1, learned.neighbour);
-            any = true;
-        }
-        if any {
-            writer.publish_routes();
-        }
-        any
     }
 }
 

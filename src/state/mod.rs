@@ -2,9 +2,11 @@
 //!
 //! Workers refresh the snapshot at batch start and never wait; the writer frees what they no longer hold.
 
+mod exceptions;
 mod left;
 mod writer;
 
+pub use exceptions::{Exception, Exceptions, Leg};
 pub use left::Left;
 pub use writer::{LinkInfo, PROTO_KERNEL, StateError, Writer};
 
@@ -34,6 +36,10 @@ pub struct State {
     pub custom_local4: bool,
     /// All IPv4 addresses of all interfaces.
     pub own4: AHashSet<Ipv4Addr>,
+    /// What the host was told of single IPv4 destinations.
+    pub exceptions4: Exceptions<Ipv4Addr>,
+    /// What the host was told of single IPv6 destinations.
+    pub exceptions6: Exceptions<Ipv6Addr>,
     /// The multipath seed while the user has set none; the kernel's own is secret.
     pub own_seed: u32,
     /// Grows with every publication.
@@ -62,6 +68,8 @@ impl Default for State {
             odd_local6: false,
             custom_local4: false,
             own4: AHashSet::new(),
+            exceptions4: Exceptions::default(),
+            exceptions6: Exceptions::default(),
             own_seed: 0,
             generation: 0,
         }

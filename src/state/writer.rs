@@ -1,6 +1,6 @@
 //! The one writer of the published state. Control feeds it from netlink, `scenario` from a file; both call `publish`.
 
-use super::{Left, Shared, State};
+use super::{Exception, Exceptions, Left, Shared, State};
 use crate::iface::{Iface, LinkKind};
 use crate::stats::MAX_SLOTS;
 use crate::sysctl::SysctlError;
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use warren_fib::{
-    FibError, Ip, LinkState, Neighbour, NexthopObject, Place, Prefix, Route, RouteType, Rule, Rules,
+    FibError, Hops, Ip, LinkState, Neighbour, NexthopObject, Place, Prefix, Route, RouteType, Rule, Rules,
     TABLE_LOCAL,
 };
 
@@ -63,6 +63,9 @@ pub struct Writer {
     extra4: Vec<Prefix<Ipv4Addr>>,
     extra6: Vec<Prefix<Ipv6Addr>>,
 }
+
+/// Most destinations of a family of which a host without a kernel remembers what it was told.
+const EXCEPTIONS: usize = 4096;
 
 /// `RTPROT_KERNEL`: a route that the kernel made itself.
 pub const PROTO_KERNEL: u8 = 2;
@@ -375,6 +378,33 @@ impl Writer {
         more
     }
 
+    /// Whether a route's own next hop on an interface has this gateway. Linear in the routes of the family.
+    pub fn has_gateway<A: Ip>(&self, oif: u32, via: Option<IpAddr>) -> bool {
+        let has = |hops: Hops| match hops {
+            Hops::List(hops) => hops.iter().any(|hop| (hop.oif, hop.via) == (oif, via)),
+            Hops::None | Hops::Object(_) => false,
+        };
+        self.fib.routes::<A>().any(|route| has(route.hops))
+    }
+
+    /// Notes what the host was told of an IPv4 destination. With too many destinations it is refused until some have ended
+    /// by `now`.
+    pub fn set_exception4(&mut self, dst: Ipv4Addr, exception: Exception<Ipv4Addr>, now: u64) {
+        self.changed |= note(&mut self.draft.exceptions4, dst, exception, now);
+    }
+
+    /// As [`set_exception4`](Writer::set_exception4), of an IPv6 destination.
+    pub fn set_exception6(&mut self, dst: Ipv6Addr, exception: Exception<Ipv6Addr>, now: u64) {
+        self.changed |= note(&mut self.draft.exceptions6, dst, exception, now);
+    }
+
+    /// Replaces all that the host was told of destinations.
+    pub fn set_exceptions(&mut self, v4: Exceptions<Ipv4Addr>, v6: Exceptions<Ipv6Addr>) {
+        let draft = &mut self.draft;
+        self.changed |= (&draft.exceptions4, &draft.exceptions6) != (&v4, &v6);
+        (draft.exceptions4, draft.exceptions6) = (v4, v6);
+    }
+
     /// Makes the draft what workers read from their next batch on.
     pub fn publish(&mut self) {
         self.draft.left = self.left();
@@ -403,6 +433,18 @@ impl Writer {
 /// Whether a route leaves its destinations to the kernel.
 fn is_left<A>(route: &Route<A>) -> bool {
     route.encap || matches!(route.kind, RouteType::Local | RouteType::Broadcast | RouteType::Anycast)
+}
+
+/// Whether there was room for an exception.
+fn note<A: Ip>(all: &mut Exceptions<A>, dst: A, exception: Exception<A>, now: u64) -> bool {
+    if all.len() >= EXCEPTIONS && !all.contains(dst) {
+        all.age(now);
+    }
+    let room = all.len() < EXCEPTIONS || all.contains(dst);
+    if room {
+        all.set(dst, exception);
+    }
+    room
 }
 
 fn own4(state: &State) -> AHashSet<Ipv4Addr> {

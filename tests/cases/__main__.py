@@ -9,7 +9,7 @@ import sys
 from box import Case
 
 # Importing a file adds its cases.
-for name in ("addresses", "edges4", "edges6", "errors", "forward4", "forward6", "found4", "found6", "fragment6", "host", "host6", "multipath", "options4", "options6", "own6", "routes", "segments6"):
+for name in ("addresses", "edges4", "edges6", "errors", "forward4", "forward6", "found4", "found6", "fragment6", "host", "host6", "multipath", "options4", "options6", "own6", "routes", "segments6", "told"):
     importlib.import_module(name)
 
 if __name__ == "__main__":

@@ -238,7 +238,7 @@ impl Nexthops {
 
     fn plain(&self, v6: bool, host: bool, hops: &[Hop], state: &GroupState) -> Group {
         let mut members: Box<[Member]> =
-            hops.iter().zip(&state.adjacencies).map(|(hop, &a)| member(hop, a)).collect();
+            hops.iter().zip(&state.adjacencies).map(|(hop, &a)| member(hop, 0, a)).collect();
         let link = |member: &Member| self.links.get(&member.oif).filter(|_| !host);
         for member in &mut members {
             member.dead = !host && self.is_down(state, member.oif);
@@ -262,7 +262,7 @@ impl Nexthops {
         let (kind, mut members): (_, Box<[Member]>) = match body {
             None | Some(NexthopBody::Blackhole) => (GroupKind::Blackhole, Box::new([])),
             Some(NexthopBody::Single(hop)) => {
-                (GroupKind::Plain, adjacencies.iter().map(|&a| member(hop, a)).collect())
+                (GroupKind::Plain, adjacencies.iter().map(|&a| member(hop, id, a)).collect())
             }
             Some(body @ NexthopBody::Group(list)) => match self.blackhole(list) {
                 true => (GroupKind::Blackhole, Box::new([])),
@@ -292,17 +292,18 @@ impl Nexthops {
             let object = self.objects.get(&id)?;
             let NexthopBody::Single(hop) = &object.body else { return None };
             let adjacency = *self.groups.get(object.group.0)?.value.adjacencies.first()?;
-            Some(Member { weight: weight.max(1), ..member(hop, adjacency) })
+            Some(Member { weight: weight.max(1), ..member(hop, id, adjacency) })
         };
         body.members().iter().filter_map(one).collect()
     }
 }
 
-fn member(hop: &Hop, adjacency: AdjacencyId) -> Member {
+fn member(hop: &Hop, object: u32, adjacency: AdjacencyId) -> Member {
     Member {
         adjacency,
         oif: hop.oif,
         via: hop.via,
+        object,
         weight: hop.weight.max(1),
         upper: -1,
         dead: false,

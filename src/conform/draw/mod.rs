@@ -31,7 +31,7 @@ const FRAMES: usize = 400;
 const FRAMES_SLOW: usize = 150;
 /// One in so many boxes is slow.
 const SLOW: u64 = 5;
-/// In one of so many the router is taught of neighbours.
+/// In one of so many the router is taught of neighbours, and in one of ways.
 const TAUGHT: u64 = 16;
 
 /// What the boxes of a run are of.
@@ -75,16 +75,24 @@ pub fn draw(seed: u64, number: u64, limit: usize, boxes: Boxes, given: Option<&S
         (None, Boxes::Mixed) => mixed::scenario(&mut router, slow),
         (None, _) => ip6::scenario(&mut router, slow),
     };
+    let told = given.is_none() && !slow && number % TAUGHT == 8;
+    match boxes {
+        Boxes::V4 if told => ip4::listens(&mut router, &mut scenario),
+        Boxes::V6 if told => ip6::listens(&mut router, &mut scenario),
+        _ => {}
+    }
     super::lift_global_limit(&mut scenario);
     let count = limit.min(if slow { FRAMES_SLOW } else { FRAMES });
     let lot = Lot::new(seed, number, 2);
     let mut frames = match boxes {
+        Boxes::V4 if told => ip4::telling(&scenario, count, lot),
         Boxes::V4 => ip4::frames(&scenario, count, lot),
         Boxes::Mixed => {
             let of = |stream| Lot::new(seed, number, stream);
             mixed::frames(&scenario, count, [lot, of(5), of(6)])
         }
         _ if !slow && number % TAUGHT == 6 && given.is_none() => ip6::discovery(&scenario, count, lot),
+        _ if told => ip6::telling(&scenario, count, lot),
         _ => ip6::frames(&scenario, count, lot),
     };
     in_time(&mut frames);

@@ -28,16 +28,16 @@ pub fn forward<'a, O: Observer>(
     cx.check(D::V4Ttl, ttl > 1)?;
     let oif = cx.some(D::NoPort, route.oif(cx.env))?;
     cx.oif = Some(oif);
-    let strict =
-        options.as_ref().is_some_and(Options::strict) && route.member.is_some_and(|m| m.via.is_some());
+    let strict = options.as_ref().is_some_and(Options::strict) && route.uses_gateway();
     if strict {
         cx.reply(ReplyKind::Unreachable(v4::SR_FAILED), ttl);
     }
     cx.check(D::V4StrictGateway, !strict)?;
     // The kernel counts the packet as forwarded before it looks at the MTU.
     cx.count_out(Mib::IpForwDatagrams, 1);
-    let mtu = mtu(route, oif.mtu);
-    named::size(cx, packet, route, oif.mtu);
+    let believes = cx.env.state.sysctl.ip4.ip_forward_use_pmtu != 0;
+    let mtu = mtu(route, oif.mtu, believes);
+    named::size(cx, packet, route, oif.mtu, believes);
     let fits = gso::fits(packet.bytes, &packet.meta.offload, mtu);
     if hdr.dont_fragment() && !fits {
         cx.reply(ReplyKind::TooBig(mtu), ttl);
@@ -60,11 +60,20 @@ pub fn forward<'a, O: Observer>(
     output::output(cx, packet, route, options, (!fits).then_some(mtu))
 }
 
-/// The MTU of the way out: the route's metric, else the interface's. Linux: ip_dst_mtu_maybe_forward.
-pub fn mtu(route: &Route<'_>, device: u32) -> u32 {
+/// The MTU of the way out: the route's metric, else the interface's. What was told of the path goes before both if it is
+/// believed: always of what this host makes, of what it sends on with ip_forward_use_pmtu or by a locked route, for messages
+/// can be forged. RFC 1191 6.3; Linux: ip_dst_mtu_maybe_forward.
+pub fn mtu(route: &Route<'_>, device: u32, believes: bool) -> u32 {
     let metric = route.path.filter(|p| p.mtu != 0).map(|p| p.mtu);
+    let locked = route.path.is_some_and(|p| p.mtu_lock) || route.exception.is_some_and(|e| e.locked);
     // A locked metric without a value means the smallest that every host takes (RFC 791 3.1).
-    let locked = route.path.is_some_and(|p| p.mtu_lock) && route.member.is_some_and(|m| m.via.is_some());
-    let device = if locked && device > 576 { 576 } else { device };
-    metric.unwrap_or(device).min(u32::from(u16::MAX))
+    let device = if locked && route.uses_gateway() && device > 576 { 576 } else { device };
+    told(route, believes).or(metric).unwrap_or(device).min(u32::from(u16::MAX))
+}
+
+/// The MTU that was told of the path and is believed.
+pub fn told(route: &Route<'_>, believes: bool) -> Option<u32> {
+    let exception = route.exception.filter(|e| e.mtu != 0)?;
+    let believed = believes || exception.locked || route.path.is_some_and(|p| p.mtu_lock);
+    believed.then_some(exception.mtu)
 }

@@ -147,7 +147,7 @@ pub fn peer_may_receive<O: Observer>(
 
 /// Whether the MTU of a way lets a message be put together; counts one that cannot be. Linux: ip_setup_cork.
 pub fn can_be_made<O: Observer>(act: &mut Act<'_, '_, O>, way: &route::Route<'_>, out: &Iface) -> bool {
-    let mtu = forward::mtu(way, out.mtu);
+    let mtu = forward::mtu(way, out.mtu, true);
     if mtu < route::MTU_MIN {
         act.stats.mib(Mib::IcmpOutErrors, Some(out.slot), 1);
         act.unsent(TOO_SMALL, format_args!("{mtu} bytes by {}", out.name));
@@ -199,7 +199,8 @@ pub fn send<O: Observer>(
         return act.unsent(HOST_LIMIT, format_args!("ICMP {kind_byte}/{code} to {from}"));
     }
     let header_len = Ip4Hdr::LEN + echo.byte_len();
-    let room = ERROR_MAX.min(forward::mtu(&back, out.mtu) as usize).saturating_sub(header_len + IcmpHdr::LEN);
+    let room =
+        ERROR_MAX.min(forward::mtu(&back, out.mtu, true) as usize).saturating_sub(header_len + IcmpHdr::LEN);
     if room <= Ip4Hdr::LEN {
         return act.unsent(NO_ROOM, format_args!("ICMP {kind_byte}/{code} to {from}"));
     }

@@ -6,9 +6,9 @@ use super::super::ctx::Ctx;
 use super::super::decision::{Decision, Target};
 use super::super::l3::{multipath, named as shared};
 use super::super::observe::Observer;
-use super::Packet;
 use super::options::Options;
 use super::route::{Errno, Kind, Route, good};
+use super::{Packet, forward};
 use crate::wire::ip4::{self, opt};
 use std::net::Ipv4Addr;
 use warren_fib::{Group, GroupKind, RouteType, TABLE_LOCAL, TABLE_MAIN};
@@ -35,6 +35,9 @@ pub fn route<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &Packet<'_>, route: &
     cx.rule_if(of_rules, "route: of a table that a rule names");
     let via = route.member.and_then(|m| m.via);
     cx.rule(match via {
+        _ if route.exception.is_some_and(|e| e.gateway.is_some()) => {
+            "next hop: one that this host was redirected to"
+        }
         None => "next hop: the destination itself",
         Some(via) if via.is_ipv6() => "next hop: a gateway of IPv6",
         Some(_) => "next hop: a gateway",
@@ -106,10 +109,19 @@ pub fn options<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &Packet<'_>, option
 }
 
 /// Whose MTU counts.
-pub fn size<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &Packet<'_>, route: &Route<'_>, device: u32) {
+pub fn size<O: Observer>(
+    cx: &mut Ctx<'_, '_, O>,
+    packet: &Packet<'_>,
+    route: &Route<'_>,
+    device: u32,
+    believes: bool,
+) {
     let (wished, locked) = route.path.map_or((0, false), |p| (p.mtu, p.mtu_lock));
-    let gateway = route.member.is_some_and(|m| m.via.is_some());
+    let gateway = route.uses_gateway();
+    let told = route.exception.is_some_and(|e| e.mtu != 0);
     cx.rule(match (wished, locked) {
+        _ if forward::told(route, believes).is_some() => "MTU: one that this host was told of",
+        _ if told => "MTU: one that this host was told of is not believed",
         (0, true) if gateway && device > 576 => "MTU: locked without a value, so 576",
         (0, _) => "MTU: the interface's",
         (_, true) => "MTU: the route's, locked",

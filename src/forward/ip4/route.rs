@@ -7,6 +7,7 @@ use super::super::observe::{self, Observer, Unobserved};
 use super::{Packet, addr};
 use crate::drop::DropReason as D;
 use crate::iface::{Iface, LinkKind};
+use crate::state::{Exception, Leg};
 use crate::sysctl::combine;
 use crate::wire::{dissect, eth, proto};
 use std::net::{IpAddr, Ipv4Addr};
@@ -68,6 +69,8 @@ pub struct Route<'a> {
     pub prefix_len: u8,
     /// The sender should be told of a better first hop.
     pub redirect: bool,
+    /// What this host was told of the destination.
+    pub exception: Option<&'a Exception<Ipv4Addr>>,
 }
 
 impl<'a> Route<'a> {
@@ -82,6 +85,7 @@ impl<'a> Route<'a> {
             dev: None,
             prefix_len: 0,
             redirect: false,
+            exception: None,
         }
     }
 
@@ -94,8 +98,23 @@ impl<'a> Route<'a> {
         env.state.ifaces.get(self.dev.or_else(by_member)?)
     }
 
-    /// The gateway (of either family), or the destination itself on a link.
+    /// Whether another router leads to the destination. Linux: rt_uses_gateway.
+    pub fn uses_gateway(&self) -> bool {
+        self.member.is_some_and(|m| m.via.is_some()) || self.exception.is_some_and(|e| e.gateway.is_some())
+    }
+
+    /// What this host was told of `dst` by the chosen next hop. RFC 1191 6.3, RFC 1122 3.2.2.2; Linux: find_exception.
+    fn with_exception(self, env: Env<'a>, dst: Ipv4Addr) -> Route<'a> {
+        let (Some(path), Some(member)) = (self.path, self.member) else { return self };
+        let leg = Leg::new(path, self.prefix_len, member);
+        Route { exception: env.state.exceptions4.find(dst, None, &leg, env.now), ..self }
+    }
+
+    /// The gateway (of either family), or the destination itself on a link; the first hop of a redirect goes before both.
     pub fn next_hop(&self, dst: Ipv4Addr) -> IpAddr {
+        if let Some(told) = self.exception.and_then(|e| e.gateway) {
+            return IpAddr::V4(told);
+        }
         // To a group no gateway leads but that of a route for groups alone. Linux: __mkroute_output.
         let gateway = self.member.filter(|_| !dst.is_multicast() || self.prefix_len >= 4).and_then(|m| m.via);
         gateway.unwrap_or(IpAddr::V4(dst))
@@ -228,6 +247,7 @@ fn make<'a, O: Observer>(
         let chosen = group.select(hash, |m| good(env, &group.kind, m));
         route.member = chosen.and_then(|i| group.members.get(i)).or(route.member);
     }
+    route = route.with_exception(env, key.dst);
     let oif = cx.some(D::NoPort, route.oif(env))?;
     let on_link = validate_source(cx, key, oif.index)?;
     let all = &env.state.sysctl.all4;
@@ -252,7 +272,7 @@ fn make<'a, O: Observer>(
 }
 
 /// Whether an address, or both, lie on one subnet of the interface. Linux: inet_addr_onlink.
-fn same_subnet(dev: &Iface, a: Ipv4Addr, b: Option<Ipv4Addr>) -> bool {
+pub fn same_subnet(dev: &Iface, a: Ipv4Addr, b: Option<Ipv4Addr>) -> bool {
     dev.addrs4.iter().filter(|x| !x.secondary).any(|x| {
         let mask = u32::MAX.checked_shl(32 - u32::from(x.prefix_len)).unwrap_or(0);
         let on = |y: Ipv4Addr| (x.peer.to_bits() ^ y.to_bits()) & mask == 0;
@@ -452,6 +472,7 @@ fn table<'a, O: Observer>(
                 dev: None,
                 prefix_len: len,
                 redirect: false,
+                exception: None,
             }));
         }
         observer.rule("lookup: on to a shorter prefix, this one has no usable route");
@@ -488,6 +509,11 @@ pub fn output<'a>(
             None => group.select(hash, |m| good(env, &group.kind, m)),
         };
         route.member = chosen.and_then(|i| group.members.get(i)).or(route.member);
+    }
+    // The kernel asks none of a broadcast, or of a group by a route for more than groups. Linux: __mkroute_output.
+    let single = route.found != RouteType::Broadcast && (!key.dst.is_multicast() || route.prefix_len >= 4);
+    if single {
+        route = route.with_exception(env, key.dst);
     }
     let src = bound.or_else(|| addr::of_route(env, &route));
     let leaks = |oif: &Iface| {

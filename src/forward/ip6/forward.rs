@@ -70,15 +70,16 @@ fn source<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &Packet<'_>) -> Result<(
 
 /// The first of two MTU checks: the interface's, or the route's if locked. Linux: ip6_dst_mtu_maybe_forward.
 fn forward_mtu(route: &Route<'_>, device: i64) -> u32 {
-    let locked = route.path.filter(|p| p.mtu_lock && p.mtu != 0).map(|p| p.mtu);
+    // What was told of the path stands in the place of a locked metric.
+    let locked = route.path.filter(|p| p.mtu_lock).and_then(|_| route.mtu());
     let mtu = locked.unwrap_or_else(|| u32::try_from(device).unwrap_or(0));
     mtu.clamp(ip6::MIN_MTU, IP6_MAX_MTU)
 }
 
 /// Names what made the first MTU.
 fn name_mtu<O: Observer>(cx: &mut Ctx<'_, '_, O>, packet: &Packet<'_>, route: &Route<'_>, mtu: u32) {
-    cx.rule(match route.path.filter(|p| p.mtu_lock && p.mtu != 0) {
-        Some(path) if path.mtu < ip6::MIN_MTU => "first MTU: locked by the route, raised to 1280",
+    cx.rule(match route.path.filter(|p| p.mtu_lock).and_then(|_| route.mtu()) {
+        Some(mtu) if mtu < ip6::MIN_MTU => "first MTU: locked by the route, raised to 1280",
         Some(_) => "first MTU: locked by the route",
         None => "first MTU: the interface's",
     });

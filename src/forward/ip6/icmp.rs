@@ -266,7 +266,7 @@ fn look_again<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, offe
         proto::GRE => gre_key(after),
         _ => [flow.dport, flow.sport].map(u16::from_be_bytes),
     };
-    let made = Made { ipproto: flow.ip_proto, sport, dport, label: 0 };
+    let made = Made { ipproto: flow.ip_proto, sport, dport, ..Made::default() };
     let (again, _) =
         own::output_from(act.env, made, Some(offender.dst()), offender.src(), quote.iif.index, &[]);
     if again.kind == Kind::NoRoute && again.path.is_none() {

@@ -26,8 +26,10 @@ pub fn output<'a, O: Observer>(
     // The second MTU check, against the route's own metric and without the floor of 1280. Linux: ip6_fragment.
     let mtu = route_mtu(route, oif.conf6.mtu);
     let fits = gso::fits(packet.bytes, &packet.meta.offload, mtu);
-    if route.path.is_some_and(|p| p.mtu != 0) {
-        cx.rule("second MTU: the route's own");
+    match (route.mtu(), route.exception.filter(|e| e.mtu != 0)) {
+        (_, Some(_)) => cx.rule("second MTU: one that this host was told of"),
+        (Some(_), None) => cx.rule("second MTU: the route's own"),
+        (None, None) => {}
     }
     // Where a header runs past the end the kernel gives up before it tells the sender.
     if !fits && fragmentable(packet.bytes, packet.hdr.next_header) {
@@ -48,7 +50,11 @@ pub fn output<'a, O: Observer>(
     cx.step(Rule::new("next hop", "4861 5.2", "ip6_finish_output2"), format_args!("{next} on {}", oif.name));
     let way = neighbour(cx.env, oif, next, multicast_mac(dst));
     let gateway = route.member.is_some_and(|m| m.via.is_some());
-    cx.rule(if gateway { "next hop: a gateway" } else { "next hop: the destination itself" });
+    cx.rule(match (route.exception.and_then(|e| e.gateway), gateway) {
+        (Some(_), _) => "next hop: one that this host was redirected to",
+        (_, true) => "next hop: a gateway",
+        (_, false) => "next hop: the destination itself",
+    });
     named::neighbour(cx, &way);
     Ok(send_or_hold(way, Edit { len: packet.bytes.len(), decrement: true, header: None }))
 }
@@ -71,8 +77,8 @@ fn fragmentable(bytes: &[u8], first: u8) -> bool {
     false
 }
 
-/// The MTU that ip6_output compares with: the route's metric, else the interface's. Linux: dst_mtu.
+/// The MTU that ip6_output compares with: what was told of the path, else the route's metric, else the interface's.
+/// Linux: dst_mtu.
 pub fn route_mtu(route: &Route<'_>, device: i64) -> u32 {
-    let metric = route.path.filter(|p| p.mtu != 0).map(|p| p.mtu);
-    metric.unwrap_or_else(|| u32::try_from(device).unwrap_or(0))
+    route.mtu().unwrap_or_else(|| u32::try_from(device).unwrap_or(0))
 }

@@ -10,7 +10,7 @@ use std::net::Ipv6Addr;
 use warren_fib::RuleKey;
 
 /// What rules see of a packet that this router makes itself besides its addresses.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Made {
     /// Protocol.
     pub ipproto: u8,
@@ -20,17 +20,19 @@ pub struct Made {
     pub dport: u16,
     /// The flow label that it is to have.
     pub label: u32,
+    /// Its DSCP bits; 0 of all that this router says by itself.
+    pub tos: u8,
 }
 
 impl Made {
     /// A TCP segment.
     pub fn tcp(sport: u16, dport: u16) -> Made {
-        Made { ipproto: proto::TCP, sport, dport, label: 0 }
+        Made { ipproto: proto::TCP, sport, dport, ..Made::default() }
     }
 
     /// An ICMPv6 message of this type and code.
     pub fn icmp(kind: u8, code: u8) -> Made {
-        Made { ipproto: proto::ICMPV6, sport: 0, dport: u16::from_be_bytes([kind, code]), label: 0 }
+        Made { ipproto: proto::ICMPV6, dport: u16::from_be_bytes([kind, code]), ..Made::default() }
     }
 }
 
@@ -90,7 +92,7 @@ fn own<'a>(
         dst,
         iif: env.state.ifaces.loopback().map_or(1, |i| i.index),
         oif,
-        tos: 0,
+        tos: made.tos,
         mark: 0,
         ipproto: made.ipproto,
         sport: made.sport,

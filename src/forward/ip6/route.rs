@@ -6,6 +6,7 @@ use super::super::l3::multipath;
 use super::super::observe::{self, Observer, Unobserved};
 use super::{Packet, addr, named};
 use crate::iface::{Iface, LinkKind};
+use crate::state::{Exception, Leg};
 use crate::wire::dissect::{self, Flow};
 use crate::wire::{eth, ip6};
 use std::net::{IpAddr, Ipv6Addr};
@@ -39,11 +40,13 @@ pub struct Route<'a> {
     pub member: Option<&'a Member>,
     /// Length of the matched prefix.
     pub prefix_len: u8,
+    /// What this host was told of the destination.
+    pub exception: Option<&'a Exception<Ipv6Addr>>,
 }
 
 impl<'a> Route<'a> {
     fn none(kind: Kind) -> Self {
-        Route { kind, path: None, member: None, prefix_len: 0 }
+        Route { kind, path: None, member: None, prefix_len: 0, exception: None }
     }
 
     /// The interface that the packet leaves by; none into a tunnel, which is the kernel's to make.
@@ -78,14 +81,22 @@ impl<'a> Route<'a> {
     /// Whether `dst`, which it leads to, is an anycast address, or the first of a prefix without a gateway, which is taken
     /// for that of its routers. RFC 4291 2.6.1; Linux: ipv6_anycast_destination.
     pub fn is_anycast(&self, dst: Ipv6Addr) -> bool {
-        let on_link = self.member.is_some_and(|m| m.via.is_none());
+        let redirected = self.exception.is_some_and(|e| e.gateway.is_some());
+        let on_link = self.member.is_some_and(|m| m.via.is_none()) && !redirected;
         let of_routers = on_link && addr::is_first(dst, self.prefix_len);
         self.path.is_some_and(|p| p.kind == RouteType::Anycast) || of_routers
     }
 
-    /// The gateway, or the destination itself on a link.
+    /// The gateway, or the destination itself on a link; the first hop of a redirect goes before both (RFC 4861 8.3).
     pub fn next_hop(&self, dst: Ipv6Addr) -> IpAddr {
-        self.member.and_then(|m| m.via).unwrap_or(IpAddr::V6(dst))
+        let told = self.exception.and_then(|e| e.gateway).map(IpAddr::V6);
+        told.or_else(|| self.member.and_then(|m| m.via)).unwrap_or(IpAddr::V6(dst))
+    }
+
+    /// The least MTU that was told of the path or that the route wishes; none if neither. RFC 8201 4; Linux: dst_metric_raw.
+    pub fn mtu(&self) -> Option<u32> {
+        let told = self.exception.map(|e| e.mtu).filter(|mtu| *mtu != 0);
+        told.or_else(|| self.path.map(|p| p.mtu).filter(|mtu| *mtu != 0))
     }
 }
 
@@ -272,7 +283,7 @@ fn rejects(env: Env<'_>, path: &Path<Ipv6Addr>) -> bool {
 
 /// Whether the search may begin at a prefix: where any route is for some sources only, one of those must match. Going
 /// back from a longer prefix, and at the default route, it may not matter. Linux: fib6_node_lookup_1, fib6_backtrack.
-fn enters(paths: &[Path<Ipv6Addr>], src: Ipv6Addr) -> bool {
+pub fn enters(paths: &[Path<Ipv6Addr>], src: Ipv6Addr) -> bool {
     let mut narrow = paths.iter().filter(|p| !p.src.is_default()).peekable();
     narrow.peek().is_none() || narrow.any(|p| p.src.contains(src))
 }
@@ -357,7 +368,8 @@ pub(super) fn score(env: Env<'_>, path: &Path<Ipv6Addr>, wish: Wish, above: i32)
     if group.kind == GroupKind::Plain { scores.max() } else { scores.find(|score| *score > above) }
 }
 
-pub(super) fn expired(path: &Path<Ipv6Addr>, now: Nanos) -> bool {
+/// Whether a path has ended.
+pub fn expired(path: &Path<Ipv6Addr>, now: Nanos) -> bool {
     path.expires <= now
 }
 
@@ -377,7 +389,7 @@ fn finish<'a>(
         RouteType::Prohibit => Kind::Prohibit,
         RouteType::Unreachable | RouteType::Throw => Kind::NoRoute,
     };
-    let found = Route { kind, path: Some(path), member: None, prefix_len };
+    let found = Route { kind, path: Some(path), member: None, prefix_len, exception: None };
     let Some(group) = path.group.and_then(|id| env.view.group(id)) else { return found };
     if group.kind == GroupKind::Blackhole {
         return Route { kind: Kind::Blackhole, ..found };
@@ -403,7 +415,21 @@ fn finish<'a>(
             })
         }
     };
-    Route { member, ..found }
+    let leg = member.map(|m| Leg::new(path, prefix_len, m));
+    let exception = leg.and_then(|leg| exception(env, &request.key, path, &leg));
+    Route { member, exception, ..found }
+}
+
+/// What this host was told of the destination by the chosen leg. Of a source-specific route it is for the very source, or
+/// else for all that the route is for. RFC 8201 4, RFC 4861 8.3; Linux: rt6_find_cached_rt.
+pub fn exception<'a>(
+    env: Env<'a>,
+    key: &RuleKey<Ipv6Addr>,
+    path: &Path<Ipv6Addr>,
+    leg: &Leg,
+) -> Option<&'a Exception<Ipv6Addr>> {
+    let of = |src| env.state.exceptions6.find(key.dst, src, leg, env.now);
+    if path.src.is_default() { of(None) } else { of(Some(key.src)).or_else(|| of(Some(path.src.addr()))) }
 }
 
 /// Whether a route's only way is the loopback interface. Packets would go round and round, so the kernel makes it one that

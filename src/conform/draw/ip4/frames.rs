@@ -62,6 +62,8 @@ const GROUPS: [[u8; 4]; 8] = [
 pub struct Maker {
     pub lot: Lot,
     pub site: Site,
+    /// Whom messages were about: see `told`.
+    pub told: Vec<Ipv4Addr>,
     uses: BTreeMap<Ipv4Addr, usize>,
 }
 
@@ -76,9 +78,16 @@ pub fn frames(scenario: &Scenario, count: usize, lot: Lot) -> Vec<Frame> {
     (0..count).filter_map(|_| maker.frame()).collect()
 }
 
+/// The same, most of them about ways that the router is told of, or along them.
+pub fn telling(scenario: &Scenario, count: usize, lot: Lot) -> Vec<Frame> {
+    let mut maker = Maker::new(lot, scenario);
+    let mut frame = || if maker.lot.chance(80) { maker.telling() } else { maker.frame() };
+    (0..count).filter_map(|_| frame()).collect()
+}
+
 impl Maker {
     pub fn new(lot: Lot, scenario: &Scenario) -> Maker {
-        Maker { lot, site: Site::new(scenario), uses: BTreeMap::new() }
+        Maker { lot, site: Site::new(scenario), told: Vec::new(), uses: BTreeMap::new() }
     }
 
     fn frame(&mut self) -> Option<Frame> {
@@ -118,7 +127,12 @@ impl Maker {
         })
     }
 
-    fn source(&mut self, way: &Way, dst: Ipv4Addr) -> Option<Ipv4Addr> {
+    /// This address, unless it has spoken before: it is redirected only once.
+    pub fn once(&mut self, address: Ipv4Addr) -> Option<Ipv4Addr> {
+        self.fresh(1, |_| Some(address))
+    }
+
+    pub fn source(&mut self, way: &Way, dst: Ipv4Addr) -> Option<Ipv4Addr> {
         let to_us = self.site.is_local(dst);
         // Who has no address yet speaks to all. Those that may not are told nothing.
         let to_all = dst.is_broadcast() || dst.is_multicast() || dst.is_unspecified();

@@ -8,8 +8,7 @@
 //!
 //! Not drawn: multicast routing, realms, marks, tunnels, several default routes in one table (the kernel takes turns); source
 //! routes whose passed places are the router's own, broadcasts sent on by lo (both go round inside the kernel); source routes
-//! whose passed places are groups, so that an error would be for all of one;
-//! ICMP that asks for the time or teaches the router other ways or MTUs; buckets of a resilient group that loses a member.
+//! whose passed places are groups, so that an error would be for all of one; ICMP that asks for the time; buckets of a resilient group that loses a member.
 
 pub mod flows;
 mod frames;
@@ -20,8 +19,10 @@ mod routes;
 mod rules;
 mod site;
 mod sysctls;
+mod told;
 
-pub use frames::frames;
+pub use frames::{frames, telling};
+pub use told::listens;
 
 use super::lot::Lot;
 use super::set;

@@ -195,7 +195,10 @@ impl Maker<'_> {
         match kind {
             36..=43 => {
                 route.dev = self.lot.pick(&self.devs);
-                route.scope = self.lot.maybe(20, &["global", "host", "link"]).map(str::to_owned);
+                // No gateway is resolved by a route of scope host: the kernel would pass it by, and does not show so.
+                let gateways = dst.contains(&Ipv4Addr::new(10, 0, 0, 0));
+                let scopes = if gateways { &["global", "link"][..] } else { &["global", "link", "host"] };
+                route.scope = self.lot.maybe(20, scopes).map(str::to_owned);
             }
             44..=49 => route.kind = named("blackhole"),
             50..=55 => route.kind = named("unreachable"),

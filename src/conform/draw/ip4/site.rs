@@ -2,7 +2,7 @@
 //! Works for any scenario, drawn or given. Called by `frames`.
 
 use super::net::own;
-use crate::scenario::{Route, Scenario, Value, default_mac};
+use crate::scenario::{Nexthop, Route, Scenario, Value, default_mac};
 use crate::wire::eth::parse_mac;
 use ipnet::Ipv4Net;
 use std::net::{IpAddr, Ipv4Addr};
@@ -31,6 +31,8 @@ pub struct Site {
     pub targets: Vec<Ipv4Net>,
     /// Those with several next hops.
     pub several: Vec<Ipv4Net>,
+    /// Where its routes have gateways: link, gateway, prefix.
+    pub first_hops: Vec<(String, Ipv4Addr, Ipv4Net)>,
     /// Prefixes that lead back to a sender.
     pub origins: Vec<Ipv4Net>,
     /// Prefixes that are the router's own as a whole, or broadcasts.
@@ -68,6 +70,7 @@ impl Site {
             own: own(s).map(|(_, net)| net.addr()).collect(),
             targets: s.route.iter().filter_map(|r| net(&r.dst)).chain(tos).collect(),
             several,
+            first_hops: s.route.iter().flat_map(|r| first_hops(s, r)).collect(),
             origins: origins.chain(froms).collect(),
             local,
             loops,
@@ -106,6 +109,25 @@ impl Site {
     pub fn is_own(&self, address: Ipv4Addr) -> bool {
         self.own.contains(&address) || self.local.iter().any(|net| net.contains(&address))
     }
+}
+
+/// The gateways of a route, each with its link: that which is named, or on which it is a neighbour.
+fn first_hops(s: &Scenario, route: &Route) -> Vec<(String, Ipv4Addr, Ipv4Net)> {
+    let Some(net) = net(&route.dst) else { return Vec::new() };
+    let object = |id: &u32| s.nexthop.iter().find(|n| n.id == *id);
+    let of_group = |n: &Nexthop| n.group.iter().filter_map(|m| object(&m.id)).cloned().collect::<Vec<_>>();
+    let objects = route.nhid.as_ref().and_then(object).map(|n| [vec![n.clone()], of_group(n)].concat());
+    let objects = objects.unwrap_or_default().into_iter().map(|n| (n.dev, n.via));
+    let hops = route.nexthop.iter().map(|hop| (hop.dev.clone(), hop.via));
+    let all = hops.chain(objects).chain([(route.dev.clone(), route.via)]);
+    let link = |via| s.neighbour.iter().find(|n| n.to == via).map(|n| n.dev.clone());
+    let with_link = all.filter_map(|(dev, via)| Some((dev.or_else(|| link(via?))?, via?)));
+    with_link
+        .filter_map(|(dev, via)| match via {
+            IpAddr::V4(via) => Some((dev, via, net)),
+            IpAddr::V6(_) => None,
+        })
+        .collect()
 }
 
 fn net(text: &str) -> Option<Ipv4Net> {

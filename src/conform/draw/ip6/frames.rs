@@ -53,6 +53,8 @@ const GROUPS: [&str; 16] = [
 pub struct Maker {
     pub lot: Lot,
     pub site: Site,
+    /// Whom messages were about: see `told`.
+    pub told: Vec<Ipv6Addr>,
     uses: BTreeMap<Ipv6Addr, usize>,
 }
 
@@ -69,6 +71,13 @@ pub fn discovery(scenario: &Scenario, count: usize, lot: Lot) -> Vec<Frame> {
     harmless(scenario, (0..count).filter_map(|_| frame()))
 }
 
+/// The same, most of them about ways that the router is told of, or along them.
+pub fn telling(scenario: &Scenario, count: usize, lot: Lot) -> Vec<Frame> {
+    let mut maker = Maker::new(lot, scenario);
+    let mut frame = || if maker.lot.chance(80) { maker.telling() } else { maker.frame() };
+    harmless(scenario, (0..count).filter_map(|_| frame()))
+}
+
 /// Those of the frames that do a kernel no harm.
 fn harmless(scenario: &Scenario, frames: impl Iterator<Item = Frame>) -> Vec<Frame> {
     frames.filter(|frame| harm(scenario, frame).is_none()).collect()
@@ -76,7 +85,7 @@ fn harmless(scenario: &Scenario, frames: impl Iterator<Item = Frame>) -> Vec<Fra
 
 impl Maker {
     pub fn new(lot: Lot, scenario: &Scenario) -> Maker {
-        Maker { lot, site: Site::new(scenario), uses: BTreeMap::new() }
+        Maker { lot, site: Site::new(scenario), told: Vec::new(), uses: BTreeMap::new() }
     }
 
     fn frame(&mut self) -> Option<Frame> {
@@ -100,7 +109,7 @@ impl Maker {
     }
 
     /// Takes one of an address's uses, if any is left.
-    fn spend(&mut self, address: Ipv6Addr) -> bool {
+    pub fn spend(&mut self, address: Ipv6Addr) -> bool {
         let uses = self.uses.entry(address).or_insert(0);
         *uses += 1;
         *uses <= USES
@@ -111,7 +120,7 @@ impl Maker {
         (0..20).find_map(|_| draw(self).filter(|a| self.spend(*a)))
     }
 
-    fn source(&mut self, way: &Way, to_us: bool) -> Option<Ipv6Addr> {
+    pub fn source(&mut self, way: &Way, to_us: bool) -> Option<Ipv6Addr> {
         match self.lot.below(100) {
             0..=5 => self.fresh(|m| m.lot.one(&ODD_SOURCES).parse().ok()).or(Some(Ipv6Addr::UNSPECIFIED)),
             6..=9 => Some(Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(self.lot.next() >> 8))),

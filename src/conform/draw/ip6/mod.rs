@@ -2,8 +2,6 @@
 //!
 //! What is not drawn, and why:
 //!
-//! * Packets Too Big and redirects to the router: the kernel keeps what it learns of them in exceptions to its routes and
-//!   tells nobody. warren has none.
 //! * Segment routing headers to be followed behind other headers, and RPL headers that lead further than to the next
 //!   host: a kernel writes outside such packets.
 //! * IOAM namespaces and CALIPSO domains: scenarios cannot set them up. Options of unknown ones are drawn.
@@ -27,8 +25,10 @@ mod routes;
 mod rules;
 mod site;
 mod sysctls;
+mod told;
 
-pub use frames::{discovery, frames};
+pub use frames::{discovery, frames, telling};
+pub use told::listens;
 
 use super::lot::Lot;
 use super::{net as prefix, set};

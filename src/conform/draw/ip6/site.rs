@@ -2,7 +2,7 @@
 //! Works for any scenario, drawn or given. Called by `frames`.
 
 use crate::conform::harm;
-use crate::scenario::{Scenario, Value, default_mac};
+use crate::scenario::{Nexthop, Route, Scenario, Value, default_mac};
 use crate::wire::eth::parse_mac;
 use crate::wire::ip6;
 use ipnet::{IpNet, Ipv6Net};
@@ -30,6 +30,8 @@ pub struct Site {
     pub targets: Vec<Ipv6Net>,
     /// Prefixes that lead back to a sender.
     pub origins: Vec<Ipv6Net>,
+    /// Where its routes have gateways of link scope: link, gateway, prefix.
+    pub first_hops: Vec<(String, Ipv6Addr, Ipv6Net)>,
     /// Prefixes that it takes to be on a link.
     pub on_link: Vec<Ipv6Net>,
     /// Its addresses on links that frames cannot enter by.
@@ -53,9 +55,8 @@ impl Site {
         let ways = ways.into_iter().map(|(link, next)| way(s, link, next)).collect();
         let idle = idle.into_iter().flat_map(|(link, next)| way(s, link, next).own).collect();
         let destinations = |gateways: bool| {
-            let lead = move |r: &&crate::scenario::Route| {
-                !gateways || r.via.is_some() || !r.nexthop.is_empty() || r.nhid.is_some()
-            };
+            let lead =
+                move |r: &&Route| !gateways || r.via.is_some() || !r.nexthop.is_empty() || r.nhid.is_some();
             s.route.iter().filter(lead).filter_map(|r| net(&r.dst)).collect::<Vec<_>>()
         };
         let ours = s.route.iter().filter(|r| matches!(r.kind.as_deref(), Some("local" | "anycast")));
@@ -77,6 +78,7 @@ impl Site {
             targets: destinations(false).into_iter().chain(tos.filter_map(net)).collect(),
             origins: origins.chain(froms.filter_map(net)).collect(),
             on_link: on_link.filter_map(|r| net(&r.dst)).filter(apart).collect(),
+            first_hops: s.route.iter().flat_map(|r| first_hops(s, r)).collect(),
             segments: harm::any(s, ".seg6_enabled"),
             rpl: harm::any(s, ".rpl_seg_enabled"),
             local: local.clone(),
@@ -107,6 +109,19 @@ impl Site {
             || self.ways.iter().map(|w| &w.own).chain([&self.idle]).any(|own| own.contains(&address))
             || self.local.iter().any(|net| net.contains(&address))
     }
+}
+
+/// The gateways of a route that speak from their link.
+fn first_hops(s: &Scenario, route: &Route) -> Vec<(String, Ipv6Addr, Ipv6Net)> {
+    let Some(net) = net(&route.dst) else { return Vec::new() };
+    let object = |id: &u32| s.nexthop.iter().find(|n| n.id == *id);
+    let of_group = |n: &Nexthop| n.group.iter().filter_map(|m| object(&m.id)).cloned().collect::<Vec<_>>();
+    let objects = route.nhid.as_ref().and_then(object).map(|n| [vec![n.clone()], of_group(n)].concat());
+    let objects = objects.unwrap_or_default().into_iter().map(|n| (n.dev, n.via));
+    let hops = route.nexthop.iter().map(|hop| (hop.dev.clone(), hop.via));
+    let all = hops.chain(objects).chain([(route.dev.clone(), route.via)]);
+    let near = all.filter_map(|(dev, via)| Some((dev?, v6(via?)?, net)));
+    near.filter(|(_, via, _)| ip6::is_link_local(*via)).collect()
 }
 
 fn v6(address: IpAddr) -> Option<Ipv6Addr> {

@@ -31,7 +31,9 @@ fn nobody_speaks_so_often_that_a_limiter_notices() {
         let mut uses: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
         let drawn = drawn(7, number, Family::V6);
         let own = |a: &[u8]| drawn.scenario.address.iter().any(|x| x.prefix.addr().to_string() == addr(a));
-        for frame in drawn.frames.iter().filter(|f| f.bytes.len() >= 54) {
+        // Nobody answers a Packet Too Big or a redirect.
+        let teaches = |f: &Frame| f.bytes[20] == 58 && matches!(f.bytes.get(54), Some(2 | 137));
+        for frame in drawn.frames.iter().filter(|f| f.bytes.len() >= 54 && !teaches(f)) {
             *uses.entry(frame.bytes[22..38].to_vec()).or_default() += 1;
         }
         let most = uses.iter().filter(|(a, _)| !own(a) && a.iter().any(|b| *b != 0)).max_by_key(|(_, n)| **n);
@@ -48,7 +50,11 @@ fn nobody_is_told_of_missing_ways_more_often_than_the_kernel_allows() {
         let own: Vec<String> = drawn.scenario.address.iter().map(|x| x.prefix.addr().to_string()).collect();
         // What is for all is told nothing.
         let for_all = |dst: &[u8]| matches!(dst, [224..=239, ..] | [0, 0, 0, 0] | [255, 255, 255, 255]);
-        for frame in drawn.frames.iter().filter(|f| f.bytes.len() >= 34 && !for_all(&f.bytes[30..34])) {
+        // Nobody answers an error or a redirect.
+        let teaches =
+            |f: &Frame| f.bytes[14] == 0x45 && f.bytes[23] == 1 && matches!(f.bytes.get(34), Some(3 | 5));
+        let frames = drawn.frames.iter().filter(|f| f.bytes.len() >= 34 && !teaches(f));
+        for frame in frames.filter(|f| !for_all(&f.bytes[30..34])) {
             *uses.entry(frame.bytes[26..30].to_vec()).or_default() += 1;
         }
         let text = |a: &[u8]| std::net::Ipv4Addr::new(a[0], a[1], a[2], a[3]).to_string();

@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use warren_fib::{
-    FibError, Hops, Ip, LinkState, Neighbour, NexthopObject, Place, Prefix, Route, RouteType, Rule, Rules,
-    TABLE_LOCAL,
+    FibError, Hops, Ip, LinkState, Neighbour, NexthopBody, NexthopObject, Place, Prefix, Route, RouteType,
+    Rule, Rules, TABLE_LOCAL,
 };
 
 /// A change that cannot be carried out.
@@ -303,6 +303,11 @@ impl Writer {
     /// All nexthop objects by rising id.
     pub fn nexthops(&self) -> impl Iterator<Item = NexthopObject> {
         self.fib.nexthops()
+    }
+
+    /// The nexthop object with this id. Linear in their number.
+    pub fn nexthop(&self, id: u32) -> Option<NexthopBody> {
+        self.fib.nexthops().find(|object| object.id == id).map(|object| object.body)
     }
 
     /// What is known of a neighbour. O(1).

@@ -1,7 +1,7 @@
 """What the router is told of the ways to others, path MTUs and better first hops, and what it makes of packets along them."""
 
 from box import Case, neighbour, route, router, table, udp
-from scapy.all import ICMP, IP, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_Redirect, ICMPv6NDOptDstLLAddr, ICMPv6NDOptRedirectedHdr, ICMPv6PacketTooBig, IPv6, Raw, UDP
+from scapy.all import ICMP, IP, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_Redirect, ICMPv6NDOptDstLLAddr, ICMPv6NDOptRedirectedHdr, ICMPv6PacketTooBig, IPv6, Raw, TCP, UDP
 
 QUICK = {"net.ipv4.icmp_ratemask": 0, "net.ipv4.icmp_msgs_per_sec": 1000000, "net.ipv4.icmp_msgs_burst": 1000000, "net.ipv6.icmp.ratemask": ""}
 
@@ -208,3 +208,17 @@ thrown = near + route("2001:db8:a3::/48", type_="throw", table=100) + table("rul
 case = Case("ip6-redirected-thrown", "A route that rejects leads the search for the first hop on to the next rule.", router(thrown, sysctl=host))
 redirect6(case, "fe80::1:7")
 along6(case)
+
+lost = route("2001:db8:aa::/48", dev="lo") + neighbour("p0", "fe80::1:7", mac="02:00:00:00:01:77") + route("2001:db8:ab::/48", via="fe80::1:7", dev="p0")
+lost += route("2001:db8:ac::/48", dev="p0", mtu=600) + neighbour("p0", "2001:db8:ac::9", mac="02:00:00:00:01:99")
+case = Case("ip6-lost-over-lo", "What the router says to somebody behind a route over lo is lost there; of all but ICMPv6 errors and echo replies it tells itself.", router(lost, sysctl=QUICK))
+for number, (dst, fields, payload) in enumerate((
+    ("2001:db8:1::fe", {}, ICMPv6EchoRequest(data=bytes(8))), ("fe80::ff:fe00:2", {}, ICMPv6EchoRequest(data=bytes(8))),
+    ("2001:db8:1::fe", {}, TCP(dport=9, flags="S")), ("fe80::ff:fe00:2", {}, TCP(dport=9, flags="S")),
+    ("2001:db8:1::fe", {}, udp()), ("2001:db8:a2::9", {"hlim": 1}, udp()), ("2001:db8:ffff::9", {}, udp()), ("2001:db8:ab::9", {}, udp()), ("2001:db8:1::fe", {}, ICMPv6EchoRequest(data=bytes(1400))),
+)):
+    case.ip6(payload, src=f"2001:db8:aa::{number + 1:x}", dst=dst, **fields)
+
+case = Case("ip6-redirect-too-long", "A redirect that is longer than its way back allows is given up, and the router told.", router(lost, sysctl=QUICK))
+for number, size in enumerate((8, 400, 600, 1400)):
+    case.ip6(udp(size), src="2001:db8:ac::9", dst=f"2001:db8:ab::{number + 1:x}")

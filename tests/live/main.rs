@@ -9,4 +9,5 @@ mod lab;
 #[path = "../process/mod.rs"]
 mod process;
 mod refuses;
+mod told;
 mod words;

@@ -31,7 +31,7 @@ const FRAMES: usize = 400;
 const FRAMES_SLOW: usize = 150;
 /// One in so many boxes is slow.
 const SLOW: u64 = 5;
-/// In one of so many the router is taught of neighbours, and in one of ways.
+/// In one of so many the router is taught of neighbours, and in two of ways.
 const TAUGHT: u64 = 16;
 
 /// What the boxes of a run are of.
@@ -75,7 +75,7 @@ pub fn draw(seed: u64, number: u64, limit: usize, boxes: Boxes, given: Option<&S
         (None, Boxes::Mixed) => mixed::scenario(&mut router, slow),
         (None, _) => ip6::scenario(&mut router, slow),
     };
-    let told = given.is_none() && !slow && number % TAUGHT == 8;
+    let told = given.is_none() && !slow && number % (TAUGHT / 2) == 3;
     match boxes {
         Boxes::V4 if told => ip4::listens(&mut router, &mut scenario),
         Boxes::V6 if told => ip6::listens(&mut router, &mut scenario),

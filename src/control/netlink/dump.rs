@@ -4,11 +4,12 @@
 //! never report it, routes and neighbours: only events received meanwhile make those exact.
 
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
-use netlink_packet_route::route::{RouteAttribute, RouteMessage};
+use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteMessage};
 
 use super::attr::body;
 use super::event::{RTM_GETNETCONF, RTM_GETNEXTHOP, RTM_GETNEXTHOPBUCKET};
 use super::nexthop::{NexthopRequest, by_id};
+use super::route::CLONED;
 use super::socket::{Dumped, Socket};
 use super::{
     AddressMsg, Bucket, Error, Event, Family, LinkMsg, NeighbourMsg, NetconfMsg, NexthopMsg, Result,
@@ -160,6 +161,22 @@ impl Socket {
             }
         }
         Ok(())
+    }
+
+    /// What the kernel was told of single destinations: path MTUs and redirects, each as a copy of its route. O(routes of the
+    /// family), all in the kernel; of IPv4 only those that a packet has followed since.
+    ///
+    /// # Errors
+    /// As any request.
+    pub fn exceptions(&mut self, family: Family) -> Result<Vec<RouteMsg>> {
+        let mut request = RouteMessage::default();
+        request.header.address_family = family.number().into();
+        request.header.flags = RouteFlags::from_bits_retain(CLONED);
+        let request = body(&request, &request.attributes)?;
+        self.collect("dump exceptions", libc::RTM_GETROUTE, &[request], |event| match event {
+            Event::Exception(exception) => Some(exception),
+            _ => None,
+        })
     }
 
     /// Begins a dump of all routes of a family, to be read piece by piece with [`Socket::more_routes`]. The kernel goes on only as pieces

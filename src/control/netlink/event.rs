@@ -101,6 +101,8 @@ pub enum Event {
     Route6(RouteMsg, Mode),
     /// An IPv6 route is gone, or some of its legs: those in the message.
     Route6Gone(RouteMsg),
+    /// What the kernel was told of one destination: a path MTU or another first hop. Only dumps show it.
+    Exception(RouteMsg),
     /// A rule is new.
     Rule(RuleMsg),
     /// A rule is gone.
@@ -132,9 +134,10 @@ impl Event {
             libc::RTM_DELADDR => AddressMsg::decode(body)?.map(Self::AddressGone),
             libc::RTM_NEWNEIGH => NeighbourMsg::decode(body)?.map(Self::Neighbour),
             libc::RTM_DELNEIGH => NeighbourMsg::decode(body)?.map(Self::NeighbourGone),
-            libc::RTM_NEWROUTE => RouteMsg::decode(body)?.filter(|route| !route.is_cloned()).map(|route| {
+            libc::RTM_NEWROUTE => RouteMsg::decode(body)?.map(|route| {
                 let mode = Mode::from_flags(flags);
                 match route.family() {
+                    _ if route.is_cloned() => Self::Exception(route),
                     Family::V4 => Self::Route4(route, mode),
                     Family::V6 => Self::Route6(route, mode),
                 }

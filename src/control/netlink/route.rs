@@ -35,7 +35,7 @@ const RTAX_CC_ALGO: u16 = 16;
 /// `RT_TABLE_MAIN`.
 const MAIN: u32 = 254;
 /// `RTM_F_CLONED`: a cached exception, not a route.
-const CLONED: u32 = 0x200;
+pub(super) const CLONED: u32 = 0x200;
 
 /// Bits of [`Leg::flags`] (`RTNH_F_*`).
 pub mod leg_flag {
@@ -279,7 +279,7 @@ impl RouteMsg {
     }
 
     /// A cached exception (PMTU, redirect), which is no route.
-    pub(super) fn is_cloned(&self) -> bool {
+    pub fn is_cloned(&self) -> bool {
         self.flags & CLONED != 0
     }
 

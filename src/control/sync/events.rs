@@ -69,7 +69,7 @@ impl Mirror {
                 self.stale.sysctls = true;
             }
             Event::NetconfGone(_) => self.stale.sysctls = true,
-            Event::Ignored(_) => {}
+            Event::Ignored(_) | Event::Exception(_) => {}
         }
     }
 

@@ -15,6 +15,7 @@ mod events;
 mod pass;
 mod sweep;
 mod sysctls;
+mod told;
 mod uncarried;
 mod wishes;
 
@@ -31,6 +32,7 @@ use warren_fib::{Neighbour, Nud, Prefix};
 use crate::control::netlink::{Error, Event, Events, Family, GROUPS, LinkMsg, Socket};
 use crate::state::{StateError, Writer};
 use pass::{Pass, Rest};
+use told::Told;
 use uncarried::Uncarried;
 use wishes::Wishes;
 
@@ -181,6 +183,7 @@ pub struct Mirror {
     last_audit: Option<Audit>,
     synced: bool,
     next_poll: Instant,
+    told: Told,
     wishes: Wishes,
     reasons: Reasons,
     counts: Counts,
@@ -225,6 +228,7 @@ impl Mirror {
             last_audit: None,
             synced: false,
             next_poll: now,
+            told: Told::new(now),
             wishes: Wishes::default(),
             reasons: Reasons::default(),
             counts: Counts::default(),
@@ -267,12 +271,16 @@ impl Mirror {
                 self.stale.proxies = true;
                 self.stale.sysctls = true;
                 self.stale.nexthops |= self.has_buckets();
+                self.told.look();
             }
             self.refresh()?;
         }
         self.run_pass()?;
         if self.withdrawing {
             self.withdrawing = self.writer.withdraw(WITHDRAW);
+        }
+        if self.synced {
+            self.refresh_told()?;
         }
         self.wishes.flush(|oif, to| self.requests.use_neighbour(oif, to));
         self.changes.snapshot |= self.writer.changed();

@@ -261,6 +261,7 @@ impl Mirror {
 
     fn finish(&mut self, pass: Pass) {
         self.disturbed = super::Disturbed::default();
+        self.told.ask();
         for (reason, failed) in self.reasons.routes.iter_mut().zip(pass.failed) {
             if !failed {
                 *reason = None;

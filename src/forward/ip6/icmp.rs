@@ -121,7 +121,7 @@ pub fn send<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, kind: 
     let (back, chosen) = own::output_from(env, made, src, peer, oif, quote.bytes);
     let out = back.device(env);
     if limited && !may_send(act, &back, out, peer, now) {
-        let lost = matches!(back.kind, Kind::NoRoute | Kind::Prohibit | Kind::Blackhole);
+        let lost = back.is_error();
         return act.unsent(
             if lost { NO_WAY_BACK } else { HOST_LIMIT },
             format_args!("ICMPv6 {kind_byte}/{code} to {peer}"),
@@ -176,7 +176,7 @@ pub fn may_send<O: Observer>(
     now: u64,
 ) -> bool {
     let env = act.env;
-    if matches!(back.kind, Kind::NoRoute | Kind::Prohibit | Kind::Blackhole) {
+    if back.is_error() {
         let lo = env.state.ifaces.loopback().map(|lo| lo.slot);
         act.stats.mib(Mib::Ip6OutNoRoutes, lo, 1);
         act.stats.mib(Mib::Icmp6OutRateLimitHost, None, 1);
@@ -203,8 +203,7 @@ fn source(env: Env<'_>, quote: &Quote<'_, '_>, spoken_to: Ipv6Addr, peer: Ipv6Ad
     }
     // That lookup knows neither the interface nor the message yet.
     let back = own::output(env, Made::icmp(0, 0), None, peer, 0, &[]);
-    let refused = matches!(back.kind, Kind::NoRoute | Kind::Prohibit | Kind::Blackhole);
-    let wishes = !refused && back.path.is_some_and(|p| p.prefsrc.is_some());
+    let wishes = !back.is_error() && back.path.is_some_and(|p| p.prefsrc.is_some());
     if wishes { None } else { addr::select(env, peer, Some(quote.iif)) }
 }
 
@@ -318,7 +317,7 @@ pub fn count_sent<O: Observer>(act: &Act<'_, '_, O>, out: &Iface, kind: u8, len:
 }
 
 /// Counters of a message that was made, however it leaves. Linux: icmpv6_push_pending_frames.
-fn count_made<O: Observer>(act: &Act<'_, '_, O>, out: &Iface, kind: u8) {
+pub fn count_made<O: Observer>(act: &Act<'_, '_, O>, out: &Iface, kind: u8) {
     let slot = Some(out.slot);
     act.stats.mib(Mib::Ip6OutRequests, slot, 1);
     act.stats.mib(Mib::Icmp6OutMsgs, slot, 1);

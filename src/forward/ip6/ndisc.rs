@@ -2,12 +2,16 @@
 //! Linux: ip6_forward, ndisc_send_redirect.
 
 use super::super::act::{Act, Quote};
+use super::super::decision::ReplyKind;
 use super::super::l3::limit::{jiffies, second};
 use super::super::observe::{Observer, Rule};
-use super::icmp;
 use super::own::{self, Made};
-use super::route::Kind;
+use super::pieces::{self, Way};
+use super::route::{Kind, Route};
+use super::{icmp, output};
+use crate::frame::PktType;
 use crate::iface::Iface;
+use crate::stats::Mib;
 use crate::wire::icmp::v6;
 use crate::wire::ip6::{self, Ip6Hdr};
 use crate::wire::ndisc::Redirect;
@@ -26,12 +30,16 @@ const FAR_SOURCE: Rule =
     Rule::new("no redirect: the source is not on the link", "4861 8.2", "ndisc_send_redirect");
 const SOURCE_LIMIT: Rule =
     Rule::new("no redirect: the source had its share", "4861 8.2", "ndisc_send_redirect");
+const TOO_LONG: Rule = Rule::new("no redirect: too long for the way back", "8200 5", "ip6_fragment");
 const SENT: Rule = Rule::new("redirect", "4861 8.2", "ndisc_send_redirect");
+
+/// A redirect with all that it quotes fits the smallest MTU.
+const ROOM: usize = ip6::MIN_MTU as usize - Ip6Hdr::LEN;
 
 /// Sends a redirect towards `target` if the rows of ndisc_send_redirect allow, in its order.
 pub fn redirect<O: Observer>(act: &mut Act<'_, '_, O>, quote: &Quote<'_, '_>, target: Ipv6Addr) {
     match prepare(act, quote, target) {
-        Ok((src, dst, out)) => send(act, quote, target, (src, dst), out),
+        Ok((src, back, out)) => send(act, quote, target, src, (&back, out)),
         Err(why) => act.unsent(why, format_args!("towards {target}")),
     }
 }
@@ -40,7 +48,7 @@ fn prepare<'a, O: Observer>(
     act: &mut Act<'a, '_, O>,
     quote: &Quote<'_, '_>,
     target: Ipv6Addr,
-) -> Result<(Ipv6Addr, Ipv6Addr, &'a Iface), Rule> {
+) -> Result<(Ipv6Addr, Route<'a>, &'a Iface), Rule> {
     let (hdr, _) = Ip6Hdr::ref_from_prefix(quote.bytes).map_err(|_| NO_HEADER)?;
     let (now, env) = (jiffies(act.env.now), act.env);
     if !act.limits.peer(IpAddr::V6(hdr.dst()), second(), now) {
@@ -54,20 +62,23 @@ fn prepare<'a, O: Observer>(
     }
     let back = own::output(env, Made::icmp(v6::REDIRECT, 0), Some(src), hdr.src(), quote.iif.index, &[]);
     // On any link: the kernel does not ask whether it is the one that the packet came from.
-    let on_link = back.kind == Kind::Unicast && back.member.is_some_and(|m| m.via.is_none());
-    let out = back.oif(env).filter(|_| on_link).ok_or(FAR_SOURCE)?;
+    let leads = back.kind == Kind::Unicast || back.is_over_lo();
+    let told = back.exception.and_then(|e| e.gateway);
+    let near = told.map_or(back.member.is_some_and(|m| m.via.is_none()), |gateway| gateway == hdr.src());
+    let on_link = leads && near;
+    let out = back.device(env).filter(|_| on_link).ok_or(FAR_SOURCE)?;
     if !act.limits.peer(IpAddr::V6(hdr.src()), second(), now) {
         return Err(SOURCE_LIMIT);
     }
-    Ok((src, hdr.src(), out))
+    Ok((src, back, out))
 }
 
 fn send<'a, O: Observer>(
     act: &mut Act<'a, '_, O>,
     quote: &Quote<'_, '_>,
     target: Ipv6Addr,
-    (src, dst): (Ipv6Addr, Ipv6Addr),
-    out: &'a Iface,
+    src: Ipv6Addr,
+    (back, out): (&Route<'a>, &'a Iface),
 ) {
     let (env, iif) = (act.env, quote.iif);
     let Ok((offender, _)) = Ip6Hdr::ref_from_prefix(quote.bytes) else { return };
@@ -79,21 +90,29 @@ fn send<'a, O: Observer>(
         target_mac: known.map(|n| n.lladdr),
         packet: quote.bytes,
     };
-    let len = Ip6Hdr::LEN + message.byte_len();
-    let Some(made) = act.make(out, len) else { return };
-    let mut header = Ip6Hdr::new((len - Ip6Hdr::LEN) as u16, proto::ICMPV6, 255, src, dst);
+    let (dst, mut room) = (offender.src(), [0; ROOM]);
+    let Some(body) = message.write(src, dst, &mut room).and_then(|len| room.get(..len)) else { return };
+    let mut header = Ip6Hdr::new(body.len() as u16, proto::ICMPV6, 255, src, dst);
     header.set_traffic_class(iif.conf6.ndisc_tclass as u8);
-    if let Some((head, body)) = made.packet.split_at_mut_checked(Ip6Hdr::LEN) {
-        head.copy_from_slice(header.as_bytes());
-        let _ = message.write(src, dst, body);
+    let way = Way { route: back, oif: out, slot: out.slot };
+    let len = Ip6Hdr::LEN + body.len();
+    if !way.fits(len) && !back.is_over_lo() {
+        // It may not be cut, and who is told is its sender. Linux: ip6_fragment (fail_toobig).
+        act.unsent(TOO_LONG, format_args!("{len} bytes to {dst}"));
+        act.stats.mib(Mib::Ip6OutRequests, Some(out.slot), 1);
+        act.stats.mib(Mib::Ip6FragFails, Some(out.slot), 1);
+        let bytes = [header.as_bytes(), body].concat();
+        let quote = Quote { bytes: &bytes, hops: header.hop_limit, pkt_type: PktType::Host, iif: out };
+        return icmp::send(act, &quote, ReplyKind::TooBig(output::route_mtu(back, out.conf6.mtu)));
     }
-    let place = made.place;
-    icmp::count_sent(act, out, v6::REDIRECT, len);
+    if !pieces::send(act, way, &header, body, out) {
+        return;
+    }
+    icmp::count_made(act, out, v6::REDIRECT);
     act.rule(match (known.is_some(), target == offender.dst()) {
         (false, _) => "redirect without the target's link-layer address",
         (true, true) => "redirect to the destination itself",
         (true, false) => "redirect to a better gateway",
     });
     act.reply_made(SENT, format_args!("of {} to {target}, from {src} to {dst}", offender.dst()));
-    act.send_made(out, IpAddr::V6(dst), None, place, out);
 }

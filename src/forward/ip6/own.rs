@@ -3,7 +3,7 @@
 
 use super::super::ctx::Env;
 use super::addr;
-use super::route::{Kind, Request, Route, lookup};
+use super::route::{Request, Route, lookup};
 use crate::wire::dissect::Flow;
 use crate::wire::{ip6, proto};
 use std::net::Ipv6Addr;
@@ -63,13 +63,11 @@ pub fn output_from<'a>(
 ) -> (Route<'a>, Option<Ipv6Addr>) {
     let src = src.filter(|src| !src.is_unspecified());
     let first = output(env, made, src, dst, oif, packet);
-    match first.kind {
-        Kind::NoRoute | Kind::Prohibit | Kind::Blackhole if src.is_none() => {
-            let Some(speaker) = addr::select(env, dst, None) else { return (first, None) };
-            (own(env, made, Some(speaker), dst, (oif, true), packet), Some(speaker))
-        }
-        _ => (first, None),
+    if !first.is_error() || src.is_some() {
+        return (first, None);
     }
+    let Some(speaker) = addr::select(env, dst, None) else { return (first, None) };
+    (own(env, made, Some(speaker), dst, (oif, true), packet), Some(speaker))
 }
 
 /// Whether a packet that this router makes may come from `src`: an IPv4-mapped address speaks to its like alone.

@@ -1,12 +1,15 @@
 //! The last step of a packet that this router has made: out as a whole, or in fragments where the route's MTU is smaller.
 //! RFC 8200 4.5; Linux: ip6_finish_output, ip6_fragment. Called by `icmp` and `host`.
 
-use super::super::act::Act;
+use super::super::act::{Act, Quote};
+use super::super::decision::ReplyKind;
 use super::super::observe::Observer;
-use super::output;
 use super::route::Route;
+use super::{icmp, output};
+use crate::frame::PktType;
 use crate::iface::Iface;
 use crate::stats::Mib;
+use crate::wire::icmp::v6;
 use crate::wire::ip6::{FRAG_MF, FragHdr, Ip6Hdr};
 use crate::wire::proto;
 use std::net::IpAddr;
@@ -40,6 +43,10 @@ pub fn send<'a, O: Observer>(
     body: &[u8],
     iif: &Iface,
 ) -> bool {
+    if way.route.is_over_lo() {
+        lose(act, way, header, body);
+        return true;
+    }
     if way.fits(Ip6Hdr::LEN + body.len()) {
         return piece(act, way, header, &[], body, iif);
     }
@@ -69,6 +76,19 @@ pub fn send<'a, O: Observer>(
     act.stats.mib(Mib::Ip6FragCreates, Some(way.slot), count as u64);
     act.stats.mib(Mib::Ip6FragOKs, Some(way.slot), 1);
     true
+}
+
+/// A route over lo rejects what is sent into it, and its sender is told: this router itself. Not of a message for which the
+/// kernel needs the very socket that would tell. Linux: ip6_pkt_discard_out, icmpv6_xmit_lock.
+fn lose<'a, O: Observer>(act: &mut Act<'a, '_, O>, way: Way<'a, '_>, header: &Ip6Hdr, body: &[u8]) {
+    act.rule("lost in a route over lo");
+    act.stats.mib(Mib::Ip6OutNoRoutes, None, 1);
+    if header.next_header == proto::ICMPV6 && body.first() != Some(&v6::REDIRECT) {
+        return;
+    }
+    let bytes = [header.as_bytes(), body].concat();
+    let quote = Quote { bytes: &bytes, hops: header.hop_limit, pkt_type: PktType::Host, iif: way.oif };
+    icmp::send(act, &quote, ReplyKind::Unreachable(v6::NOROUTE));
 }
 
 fn piece<'a, O: Observer>(

@@ -60,6 +60,7 @@ impl<'a> Route<'a> {
         match self.kind {
             Kind::Unicast => self.oif(env),
             Kind::Local => env.state.ifaces.loopback(),
+            _ if self.is_over_lo() => env.state.ifaces.loopback(),
             _ => None,
         }
     }
@@ -72,8 +73,13 @@ impl<'a> Route<'a> {
         env.state.ifaces.get(member.oif)
     }
 
+    /// Whether no packet that this router makes can be sent by it. Linux: dst_entry.error.
+    pub fn is_error(&self) -> bool {
+        matches!(self.kind, Kind::NoRoute | Kind::Prohibit | Kind::Blackhole) && !self.is_over_lo()
+    }
+
     /// Whether it is one over lo, which rejects what comes from a wire. Where a routing header leads there, it leads to
-    /// this host. Linux: fib6_is_reject, ipv6_srh_rcv.
+    /// this host; what this router makes is sent into it, and is lost there. Linux: fib6_is_reject, ipv6_srh_rcv.
     pub fn is_over_lo(&self) -> bool {
         self.kind == Kind::NoRoute && self.path.is_some_and(|p| p.kind == RouteType::Unicast)
     }
@@ -82,7 +88,7 @@ impl<'a> Route<'a> {
     /// for that of its routers. RFC 4291 2.6.1; Linux: ipv6_anycast_destination.
     pub fn is_anycast(&self, dst: Ipv6Addr) -> bool {
         let redirected = self.exception.is_some_and(|e| e.gateway.is_some());
-        let on_link = self.member.is_some_and(|m| m.via.is_none()) && !redirected;
+        let on_link = self.member.is_some_and(|m| m.via.is_none()) && !redirected && !self.is_over_lo();
         let of_routers = on_link && addr::is_first(dst, self.prefix_len);
         self.path.is_some_and(|p| p.kind == RouteType::Anycast) || of_routers
     }
@@ -355,9 +361,10 @@ pub(super) fn score(env: Env<'_>, path: &Path<Ipv6Addr>, wish: Wish, above: i32)
     } << 2;
     let group = path.group.and_then(|id| env.view.group(id));
     let Some(group) = group.filter(|g| g.kind != GroupKind::Blackhole) else {
-        // Reject routes stand on the loopback device: as good as any where no interface is wished for.
-        let any = if wish.prefer == 0 { 2 } else { 0 };
-        return (!wish.strict).then_some(preference | any);
+        // Reject routes stand on the loopback device.
+        let on_link =
+            wish.prefer == 0 || env.state.ifaces.loopback().is_some_and(|lo| lo.index == wish.prefer);
+        return (on_link || !wish.strict).then_some(preference | if on_link { 2 } else { 0 });
     };
     // What is the host's own does not depend on a carrier. Linux: fib6_ifdown.
     let ours = matches!(path.kind, RouteType::Local | RouteType::Anycast);
@@ -395,7 +402,7 @@ fn finish<'a>(
         return Route { kind: Kind::Blackhole, ..found };
     }
     if matches!(kind, Kind::Unicast | Kind::Multicast) && leads_round(env, group, request.key.dst) {
-        return Route { kind: Kind::NoRoute, ..found };
+        return Route { kind: Kind::NoRoute, member: group.members.first(), ..found };
     }
     let member = match &group.members[..] {
         [only] => Some(only),

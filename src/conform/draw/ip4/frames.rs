@@ -62,8 +62,8 @@ const GROUPS: [[u8; 4]; 8] = [
 pub struct Maker {
     pub lot: Lot,
     pub site: Site,
-    /// Whom messages were about: see `told`.
-    pub told: Vec<Ipv4Addr>,
+    /// Whom messages were about, and of what size: see `told`.
+    pub told: Vec<(Ipv4Addr, usize)>,
     uses: BTreeMap<Ipv4Addr, usize>,
 }
 

@@ -31,6 +31,8 @@ pub struct Site {
     pub targets: Vec<Ipv4Net>,
     /// Those with several next hops.
     pub several: Vec<Ipv4Net>,
+    /// Those with an MTU of their own.
+    pub limited: Vec<Ipv4Net>,
     /// Where its routes have gateways: link, gateway, prefix.
     pub first_hops: Vec<(String, Ipv4Addr, Ipv4Net)>,
     /// Prefixes that lead back to a sender.
@@ -62,6 +64,7 @@ impl Site {
         // Groups of nexthop objects have the higher numbers.
         let several = |r: &&Route| !r.nexthop.is_empty() || r.nhid.is_some_and(|id| id >= 100);
         let several = s.route.iter().filter(several).filter_map(|r| net(&r.dst)).collect();
+        let limited = |r: &&Route| r.mtu.is_some() || r.mtu_lock == Some(true);
         let origins = s.route.iter().filter(leads).filter_map(|r| net(&r.dst));
         let froms = s.rule.iter().filter_map(|r| net(r.from.as_deref()?));
         let tos = s.rule.iter().filter_map(|r| net(r.to.as_deref()?));
@@ -70,6 +73,7 @@ impl Site {
             own: own(s).map(|(_, net)| net.addr()).collect(),
             targets: s.route.iter().filter_map(|r| net(&r.dst)).chain(tos).collect(),
             several,
+            limited: s.route.iter().filter(limited).filter_map(|r| net(&r.dst)).collect(),
             first_hops: s.route.iter().flat_map(|r| first_hops(s, r)).collect(),
             origins: origins.chain(froms).collect(),
             local,

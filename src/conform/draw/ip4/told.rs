@@ -36,11 +36,13 @@ impl Maker {
             0..=2 => self.too_big(&way),
             3..=5 => self.redirect(&way),
             _ => {
-                let dst = self.lot.pick(&self.told)?;
+                let (dst, size) = self.lot.pick(&self.told)?;
                 let answered = self.lot.chance(30);
                 let own = self.lot.pick(&way.own)?;
                 let src = if answered { self.once(dst)? } else { self.source(&way, dst)? };
+                let edges = std::mem::replace(&mut self.site.edges, vec![size]);
                 let mut packet = self.packet(&way, src, if answered { own } else { dst });
+                self.site.edges = edges;
                 packet.truncate(way.mtu);
                 Some(frame(&way, packet))
             }
@@ -49,19 +51,17 @@ impl Maker {
 
     /// Whom the next messages are about: mostly one of a few, so that they meet.
     fn about(&mut self) -> Option<Ipv4Addr> {
-        let known = self.lot.pick(&self.told).filter(|_| self.lot.chance(40));
-        known.or_else(|| {
-            let way = self.lot.pick(&self.site.ways)?;
-            let target = self.lot.pick(&self.site.targets)?;
-            let near = self.lot.pick(&way.near).filter(|_| self.lot.chance(20));
-            let dst = near.unwrap_or_else(|| self.lot.host4(target));
-            self.tell(dst)
-        })
-    }
-
-    fn tell(&mut self, dst: Ipv4Addr) -> Option<Ipv4Addr> {
+        if let Some((known, _)) = self.lot.pick(&self.told).filter(|_| self.lot.chance(40)) {
+            return Some(known);
+        }
+        let way = self.lot.pick(&self.site.ways)?;
+        let several = self.lot.pick(&self.site.several).filter(|_| self.lot.chance(30));
+        let limited = self.lot.pick(&self.site.limited).filter(|_| self.lot.chance(30));
+        let target = several.or(limited).or_else(|| self.lot.pick(&self.site.targets))?;
+        let near = self.lot.pick(&way.near).filter(|_| self.lot.chance(20));
+        let dst = near.unwrap_or_else(|| self.lot.host4(target));
         let usable = !(self.site.is_local(dst) || self.site.loops.contains(&dst));
-        usable.then(|| self.told.push(dst)).map(|()| dst)
+        Some(dst).filter(|_| usable)
     }
 
     /// A packet that the router may have sent to `dst`: what is quoted of it.
@@ -89,7 +89,7 @@ impl Maker {
         } else {
             552 + self.lot.below(900) as u16
         };
-        self.site.edges.push(usize::from(mtu).clamp(100, 9000));
+        self.told.push((dst, usize::from(mtu).clamp(100, 9000)));
         let code = if self.lot.chance(95) { v4::FRAG_NEEDED } else { self.lot.one(&[0, 3, 20]) };
         let [high, low] = mtu.to_be_bytes();
         let body = [&[v4::DEST_UNREACH, code, 0, 0, 0, 0, high, low][..], &self.sent(dst)?].concat();
@@ -102,10 +102,11 @@ impl Maker {
         let (router, dst) = match self.lot.pick(&here).filter(|_| self.lot.chance(90)) {
             Some((_, router, net)) => {
                 let dst = self.lot.host4(net);
-                (router, self.tell(dst)?)
+                (router, Some(dst).filter(|dst| !self.site.is_local(*dst))?)
             }
             None => (self.lot.pick(&way.near)?, self.about()?),
         };
+        self.told.push((dst, 576));
         let gateway = match self.lot.below(20) {
             0 => self.lot.one(&[[0, 1, 2, 3], [224, 0, 0, 5], [255; 4], [10, 0, 1, 99]]).into(),
             1 => router,

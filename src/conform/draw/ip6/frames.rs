@@ -53,8 +53,8 @@ const GROUPS: [&str; 16] = [
 pub struct Maker {
     pub lot: Lot,
     pub site: Site,
-    /// Whom messages were about: see `told`.
-    pub told: Vec<Ipv6Addr>,
+    /// Whom messages were about, and of what size: see `told`.
+    pub told: Vec<(Ipv6Addr, usize)>,
     uses: BTreeMap<Ipv6Addr, usize>,
 }
 

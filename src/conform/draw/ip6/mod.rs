@@ -11,7 +11,6 @@
 //! * Removed routes beside routes for some sources of the same prefix: what the kernel finds then depends on all that was
 //!   there before (fib6_find_prefix).
 //! * Tentative, optimistic and temporary addresses: a box checks none for duplicates, and temporary ones are made by lot.
-//! * Senders behind a route over lo: what the kernel tells itself then is not done here.
 //! * Sockets of programs, IPsec, tunnels, filters, VRF: not in the language of scenarios.
 
 pub mod flows;

@@ -55,8 +55,10 @@ impl Site {
         let ways = ways.into_iter().map(|(link, next)| way(s, link, next)).collect();
         let idle = idle.into_iter().flat_map(|(link, next)| way(s, link, next).own).collect();
         let destinations = |gateways: bool| {
-            let lead =
-                move |r: &&Route| !gateways || r.via.is_some() || !r.nexthop.is_empty() || r.nhid.is_some();
+            // What the router says to who is behind a route over lo is lost.
+            let over_lo = |r: &Route| r.dev.as_deref() == Some("lo");
+            let several = |r: &Route| !r.nexthop.is_empty() || r.nhid.is_some();
+            let lead = |r: &&Route| !gateways || r.via.is_some() || several(r) || over_lo(r);
             s.route.iter().filter(lead).filter_map(|r| net(&r.dst)).collect::<Vec<_>>()
         };
         let ours = s.route.iter().filter(|r| matches!(r.kind.as_deref(), Some("local" | "anycast")));

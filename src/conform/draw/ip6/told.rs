@@ -36,11 +36,13 @@ impl Maker {
             0..=3 => self.too_big(&way),
             4..=5 => self.redirect(&way),
             _ => {
-                let dst = self.lot.pick(&self.told).filter(|dst| self.spend(*dst))?;
+                let (dst, size) = self.lot.pick(&self.told).filter(|(dst, _)| self.spend(*dst))?;
                 let answered = self.lot.chance(30);
                 let own = self.lot.pick(&way.own)?;
                 let src = if answered { dst } else { self.source(&way, false)? };
+                let edges = std::mem::replace(&mut self.site.edges, vec![size]);
                 let (mut packet, _) = self.packet(&way, src, if answered { own } else { dst });
+                self.site.edges = edges;
                 packet.truncate(way.mtu);
                 Some(frame(&way, packet))
             }
@@ -49,15 +51,13 @@ impl Maker {
 
     /// Whom the next messages are about: mostly one of a few, so that they meet.
     fn about(&mut self) -> Option<Ipv6Addr> {
-        let known = self.lot.pick(&self.told).filter(|_| self.lot.chance(40));
-        known.or_else(|| {
-            let way = self.lot.pick(&self.site.ways)?;
-            let target = self.lot.pick(&self.site.targets)?;
-            let near = self.lot.pick(&way.near).filter(|_| self.lot.chance(20));
-            let dst = near.unwrap_or_else(|| self.lot.host(target));
-            self.told.push(dst);
-            Some(dst)
-        })
+        if let Some((known, _)) = self.lot.pick(&self.told).filter(|_| self.lot.chance(40)) {
+            return Some(known);
+        }
+        let way = self.lot.pick(&self.site.ways)?;
+        let target = self.lot.pick(&self.site.targets)?;
+        let near = self.lot.pick(&way.near).filter(|_| self.lot.chance(20));
+        Some(near.unwrap_or_else(|| self.lot.host(target)))
     }
 
     /// A packet that the router may have sent to `dst`: what is quoted of it.
@@ -86,7 +86,7 @@ impl Maker {
         } else {
             1280 + self.lot.below(220) as u32
         };
-        self.site.edges.push(mtu.clamp(100, 9000) as usize);
+        self.told.push((dst, mtu.clamp(100, 9000) as usize));
         let mut body = vec![v6::PKT_TOOBIG, 0, 0, 0];
         body.extend(mtu.to_be_bytes());
         body.extend(self.sent(dst)?);
@@ -102,11 +102,11 @@ impl Maker {
         let (router, dst) = match known {
             Some((_, router, net)) => {
                 let dst = self.lot.host(net);
-                self.told.push(dst);
                 (router, dst)
             }
             None => (self.lot.pick(&routers).unwrap_or(any), self.about()?),
         };
+        self.told.push((dst, 1280));
         let target = match self.lot.below(10) {
             0..=1 => dst,
             2 => any,

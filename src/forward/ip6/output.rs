@@ -1,14 +1,14 @@
 //! The way out: the route's own MTU, the counters of the link, the next hop. Linux: ip6_output to neigh_output.
 //!
 //! Packets for groups come here only where a user has put another table before table local, whose routes of ff00::/8 would
-//! answer for them. The kernel then loops a copy back to a group that is joined on the way out; that is not done here.
+//! answer for them.
 
 use super::super::ctx::{Ctx, neighbour, send_or_hold};
 use super::super::decision::{Edit, ReplyKind, Verdict};
 use super::super::l3::{gso, named};
 use super::super::observe::{Observer, Rule};
 use super::route::Route;
-use super::{Packet, multicast_mac};
+use super::{Packet, ecn_counter, multicast_mac};
 use crate::drop::DropReason as D;
 use crate::stats::Mib;
 use crate::wire::ip6::{ExtHdr, Ip6Hdr};
@@ -43,6 +43,13 @@ pub fn output<'a, O: Observer>(
         cx.rule("sent on to a group");
         cx.count_out(Mib::Ip6OutMcastPkts, 1);
         cx.count_out(Mib::Ip6OutMcastOctets, packet.bytes.len());
+        if oif.groups6.contains(&dst) {
+            // A copy comes back, and goes no further: it is from this host. Linux: dev_loopback_xmit.
+            cx.rule("sent on to a group that is joined there");
+            cx.count_out(Mib::Ip6InReceives, 1);
+            cx.count_out(Mib::Ip6InOctets, packet.bytes.len());
+            cx.count_out(ecn_counter(packet.hdr.traffic_class()), 1);
+        }
     }
     cx.count_out(Mib::Ip6OutTransmits, 1);
     cx.count_out(Mib::Ip6OutOctets, packet.bytes.len());

@@ -152,6 +152,17 @@ fn a_group_by_a_unicast_route() {
         let Verdict::Forward(egress, _) = &d.verdict else { panic!("{:?}", d.verdict) };
         assert_eq!((egress.oif.index, egress.lladdr), (P0, [0x33, 0x33, 0, 0, 0, 9]));
         assert!(d.counts.iter().any(|c| c.mib == Mib::Ip6OutMcastPkts));
+        assert_eq!(d.counts.iter().filter(|c| c.mib == Mib::Ip6InReceives).count(), 1);
+    });
+    // Seen on Linux 6.18: Ip6InReceives, Ip6InOctets and the ECN counter once more, and nothing else.
+    let group = "ff05::2".parse().unwrap();
+    bench.writer.update_iface(P0, |iface| iface.groups6.push(group));
+    bench.writer.publish();
+    bench.decide(&udp6(HOST0, "ff05::2", 64, 60), |d| {
+        assert!(matches!(d.verdict, Verdict::Forward(..)));
+        for mib in [Mib::Ip6InReceives, Mib::Ip6InOctets, Mib::Ip6InNoECTPkts] {
+            assert_eq!(d.counts.iter().filter(|c| c.mib == mib).count(), 2, "{mib:?}");
+        }
     });
 }
 

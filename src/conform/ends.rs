@@ -7,11 +7,14 @@ use crate::sys::packet;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, sockopt};
+use std::time::Duration;
 
 /// Longer than any frame of a link.
 const FRAME_MAX: usize = 70_000;
 /// Bytes that may wait to be taken, the kernel's own overhead included.
 const PILE: usize = 64 << 20;
+/// How often a frame is sent again that found no room: a second in all.
+const AGAIN: usize = 200;
 
 /// The far end of one link.
 #[derive(Debug)]
@@ -38,9 +41,17 @@ impl End {
         Ok(End { link: link.to_owned(), socket })
     }
 
-    /// Sends a frame to the router, the one of this number.
+    /// Sends a frame to the router, the one of this number. One that the router's queue has no room for is lost and sent
+    /// again a little later: a machine with other work may be slow to take them. Linux: veth_xmit, netif_rx.
     pub fn send(&self, number: usize, frame: &[u8]) -> Result<()> {
-        let sent = rustix::net::send(&self.socket, frame, SendFlags::empty());
+        let mut sent = rustix::net::send(&self.socket, frame, SendFlags::empty());
+        for _ in 0..AGAIN {
+            if sent != Err(Errno::NOBUFS) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            sent = rustix::net::send(&self.socket, frame, SendFlags::empty());
+        }
         let doing = || format!("send frame {number}, of {} bytes, into {}", frame.len(), self.link);
         sent.map(|_| ()).map_err(|e| system(doing())(e))
     }

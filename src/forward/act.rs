@@ -81,6 +81,11 @@ impl<'a, O: Observer> Act<'a, '_, O> {
             self.stats.mib(c.mib, c.slot, c.by);
         }
         self.replies(frame, iif, decision);
+        for &(oif, next) in &decision.passed_by {
+            if self.env.view.neighbour(oif, next).is_some_and(NeighbourEntry::first_use) {
+                self.asks.push(Ask::Probe { oif, next });
+            }
+        }
         match &decision.verdict {
             Verdict::Forward(egress, edit) => match index {
                 Some(index) => self.forward(index, frame, egress, edit),

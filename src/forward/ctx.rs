@@ -2,7 +2,8 @@
 //!
 //! `Env` is borrowed for a batch; `Ctx` lives for one packet. Nothing here reads a clock, locks or allocates.
 
-use super::decision::{Count, Decision, Edit, Egress, MAX_COUNTS, Reply, ReplyKind, Target, Verdict, Wait};
+use super::decision::{Count, Decision, Edit, Egress, Reply, ReplyKind, Target, Verdict, Wait};
+use super::decision::{MAX_COUNTS, MAX_PASSED_BY};
 use super::ip4::echo::Echo;
 use super::observe::{Observer, Rule, Step};
 use crate::drop::DropReason;
@@ -48,6 +49,7 @@ pub struct Ctx<'a, 'o, O> {
     pub target: Target,
     replies: ArrayVec<Reply, 2>,
     counts: ArrayVec<Count, MAX_COUNTS>,
+    passed_by: ArrayVec<(u32, IpAddr), MAX_PASSED_BY>,
     observer: &'o mut O,
 }
 
@@ -64,6 +66,7 @@ impl<'a, 'o, O: Observer> Ctx<'a, 'o, O> {
             target: Target::Other,
             replies: ArrayVec::new(),
             counts: ArrayVec::new(),
+            passed_by: ArrayVec::new(),
             observer,
         }
     }
@@ -133,6 +136,11 @@ impl<'a, 'o, O: Observer> Ctx<'a, 'o, O> {
         debug_assert!(!full, "no rule sends more than two");
     }
 
+    /// A gateway does not answer and was passed by. Those that find no room wait for the next packet.
+    pub fn passed_by(&mut self, oif: u32, gateway: IpAddr) {
+        let _ = self.passed_by.try_push((oif, gateway));
+    }
+
     /// Closes the notes.
     pub fn decide(self, verdict: Result<Verdict<'a>, DropReason>) -> Decision<'a> {
         let verdict = verdict.unwrap_or_else(Verdict::Drop);
@@ -146,6 +154,7 @@ impl<'a, 'o, O: Observer> Ctx<'a, 'o, O> {
             header: self.header,
             echo: self.echo,
             target: self.target,
+            passed_by: self.passed_by,
         };
         self.observer.decided(&decision);
         decision

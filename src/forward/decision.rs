@@ -136,6 +136,9 @@ pub struct Count {
 /// Most counters that one packet moves besides those of its drop reason.
 pub const MAX_COUNTS: usize = 16;
 
+/// Most gateways that one packet has asked again.
+pub const MAX_PASSED_BY: usize = 4;
+
 /// Everything decided for one packet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision<'a> {
@@ -155,6 +158,8 @@ pub struct Decision<'a> {
     pub echo: Option<Echo>,
     /// Whom an IPv4 packet was for by its route, when it was last known.
     pub target: Target,
+    /// Gateways that a lookup passed by because they do not answer, with their interfaces: to be asked again by and by.
+    pub passed_by: ArrayVec<(u32, IpAddr), MAX_PASSED_BY>,
 }
 
 /// Whom a packet is for, as errors about it ask. Linux: RTCF_LOCAL, RTCF_BROADCAST, RTCF_MULTICAST.
@@ -181,6 +186,7 @@ impl<'a> Decision<'a> {
             header: None,
             echo: Some(Echo::default()),
             target: Target::Other,
+            passed_by: ArrayVec::new(),
         }
     }
 }

@@ -143,7 +143,7 @@ impl Neighbours {
     /// What the forwarder wishes: resolve, or verify. A probe that is to be sent at once goes to `probe`.
     /// Linux: __neigh_event_send.
     pub fn ask(&mut self, env: Env<'_>, ask: Ask, mut probe: impl FnMut(Probe)) {
-        let (Ask::Resolve { oif, next } | Ask::Used { oif, next }) = ask;
+        let (Ask::Resolve { oif, next } | Ask::Used { oif, next } | Ask::Probe { oif, next }) = ask;
         let key = (oif, next);
         let Some(entry) = self.entry(env, key) else { return };
         match (ask, entry.neighbour.state) {
@@ -154,6 +154,11 @@ impl Neighbours {
                 }
                 self.set(env, key, Entry { probes: 1, ..entry }, unknown);
                 self.send(&mut probe, (key, None));
+            }
+            (Ask::Probe { .. }, Nud::FAILED) => {
+                // One that was there from the start has failed now.
+                let since = if entry.updated == 0 { env.now } else { entry.updated };
+                self.wait(key, Entry { timer: (since + probe_interval(env, key)).max(env.now), ..entry });
             }
             (Ask::Used { .. }, Nud::STALE) => {
                 self.set(env, key, entry, Neighbour { state: Nud::DELAY, ..entry.neighbour });
@@ -207,7 +212,20 @@ impl Neighbours {
                 self.set(env, key, again, to(state));
                 self.send(probe, (key, None));
             }
+            // Asked once more, and no more than once. Linux: __neigh_set_probe_once.
+            Nud::FAILED => {
+                self.set(env, key, Entry { probes: u8::MAX, ..entry }, to(Nud::INCOMPLETE));
+                self.send(probe, (key, None));
+            }
             _ => self.set(env, key, entry, to(Nud::FAILED)),
+        }
+    }
+
+    /// Keeps an entry as it is until its timer ends.
+    fn wait(&mut self, key: Key, entry: Entry) {
+        if self.table.contains_key(&key) || self.table.len() < LIMIT || self.make_room() {
+            self.next = self.next.min(entry.timer);
+            self.table.insert(key, entry);
         }
     }
 
@@ -278,6 +296,12 @@ fn multicast_probes(env: Env<'_>, key: Key) -> i64 {
 /// `retrans_time_ms`, at least the kernel's hundredth of a second.
 fn retransmission(env: Env<'_>, key: Key) -> Nanos {
     u64::try_from(conf(env, key).retrans_time_ms).unwrap_or(0).clamp(10, 3_600_000) * 1_000_000
+}
+
+/// `router_probe_interval`, in seconds.
+fn probe_interval(env: Env<'_>, key: Key) -> Nanos {
+    let seconds = env.state.ifaces.get(key.0).map_or(60, |iface| iface.conf6.router_probe_interval);
+    u64::try_from(seconds).unwrap_or(0).min(1 << 20) * SECOND
 }
 
 /// `delay_first_probe_time`, in seconds.

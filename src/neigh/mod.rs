@@ -22,6 +22,13 @@ pub enum Ask {
         /// The next hop.
         next: IpAddr,
     },
+    /// A gateway that failed was passed by: ask once more when `router_probe_interval` is over (RFC 4191 3.5).
+    Probe {
+        /// Interface index.
+        oif: u32,
+        /// The gateway.
+        next: IpAddr,
+    },
     /// A stale entry is in use: have the kernel verify it (`NTF_USE`).
     Used {
         /// Interface index.

@@ -101,3 +101,27 @@ fn frames_that_will_be_lost_are_announced_with_the_cure() {
     warren.wait_for("cure: `ip link set r0 gro_max_size 65536");
     warren.wait_for("forwarding on r0 r1");
 }
+
+#[test]
+fn traces_that_the_kernel_writes_into_keep_the_family_with_it() {
+    let lab = Lab::new("ioam");
+    let (known, said) = try_run(&lab.r, "ip ioam namespace add 123");
+    if said.contains("Operation not supported") || said.contains("unknown") {
+        println!("left out: this kernel or iproute2 has no IOAM: {said}");
+        return;
+    }
+    assert!(known, "{said}");
+    let mut warren = lab.warren("");
+    lab.ping(1, B6);
+    assert_eq!(lab.kernel_forwarded()[1], 0, "nobody traces yet");
+    run(&lab.r, "sysctl -qw net.ipv6.conf.r0.ioam6_enabled=1");
+    let line = warren.wait_for("IPv6 stays with the kernel: the kernel has IOAM namespaces");
+    assert!(line.contains("ip ioam namespace show"), "{line}");
+    lab.ping(1, B6);
+    lab.ping(1, B4);
+    assert_eq!(lab.kernel_forwarded(), [0, 2]);
+    run(&lab.r, "ip ioam namespace del 123");
+    warren.wait_for("IPv6 goes through warren again");
+    lab.ping(1, B6);
+    assert_eq!(lab.kernel_forwarded(), [0, 2]);
+}

@@ -66,6 +66,7 @@ impl Live {
             match news {
                 News::Ask(Ask::Resolve { oif, next }) => self.parts.mirror.resolve(oif, next),
                 News::Ask(Ask::Used { oif, next }) => self.parts.mirror.used(oif, next),
+                News::Ask(Ask::Probe { oif, next }) => self.parts.mirror.probe(oif, next),
                 News::Unused(tx) => drop(tx),
                 News::Line(line) => (self.parts.say)(&line),
                 News::Returned(index, rx, failed) => {

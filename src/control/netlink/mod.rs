@@ -13,6 +13,7 @@ pub mod devconf;
 mod dump;
 mod error;
 mod event;
+pub mod generic;
 mod link;
 mod neighbour;
 mod netconf;

@@ -10,7 +10,8 @@ use netlink_packet_core::{
     Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST,
     NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader,
 };
-use netlink_sys::{Socket as RawSocket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
+use netlink_sys::{Socket as RawSocket, SocketAddr};
 
 use super::attr::{attrs, header};
 use super::{Error, Event, Malformed, Result};
@@ -48,8 +49,17 @@ impl Socket {
     /// # Errors
     /// [`Error::System`].
     pub fn open() -> Result<Self> {
+        Self::open_for(NETLINK_ROUTE)
+    }
+
+    /// Opens one for generic netlink.
+    pub(super) fn open_generic() -> Result<Self> {
+        Self::open_for(NETLINK_GENERIC)
+    }
+
+    fn open_for(protocol: isize) -> Result<Self> {
         let failed = |doing| move |source| Error::System { doing, source };
-        let mut raw = RawSocket::new(NETLINK_ROUTE).map_err(failed("open a socket"))?;
+        let mut raw = RawSocket::new(protocol).map_err(failed("open a socket"))?;
         let port = raw.bind_auto().map_err(failed("bind a socket"))?.port_number();
         raw.set_ext_ack(true).map_err(failed("ask for extended acknowledgements"))?;
         raw.set_cap_ack(true).map_err(failed("ask for short acknowledgements"))?;
@@ -124,6 +134,32 @@ impl Socket {
             }
             Error::System { doing: "send a request", source }
         })
+    }
+
+    /// Sends a request that is none of rtnetlink's, and hands what each answer carries to `each`.
+    pub(super) fn exchange(
+        &mut self,
+        what: &'static str,
+        kind: u16,
+        flags: u16,
+        body: &[u8],
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<()> {
+        self.send(kind, flags, body)?;
+        loop {
+            self.receive(0)?;
+            for message in messages(&self.buffer) {
+                if message.sequence_number() != self.sequence || message.port_number() != self.port {
+                    continue;
+                }
+                match message.message_type() {
+                    NLMSG_NOOP => {}
+                    NLMSG_OVERRUN => return Err(Error::Overrun),
+                    NLMSG_ERROR | NLMSG_DONE => return verdict(&|| what.to_owned(), &message),
+                    _ => each(message.payload()),
+                }
+            }
+        }
     }
 
     /// Begins a dump; its objects come piece by piece from [`Socket::dump_more`].

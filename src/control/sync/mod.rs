@@ -12,6 +12,7 @@ mod address;
 mod audit;
 mod convert;
 mod events;
+mod labels;
 mod pass;
 mod sweep;
 mod sysctls;
@@ -149,6 +150,7 @@ struct Counts {
 /// Why a family is not carried, by cause.
 #[derive(Debug, Default)]
 struct Reasons {
+    labels: [Option<String>; 2],
     rules: [Option<String>; 2],
     routes: [Option<String>; 2],
 }
@@ -272,6 +274,8 @@ impl Mirror {
                 self.stale.sysctls = true;
                 self.stale.nexthops |= self.has_buckets();
                 self.told.look();
+                self.probe_due();
+                self.check_labels()?;
             }
             self.refresh()?;
         }
@@ -317,6 +321,25 @@ impl Mirror {
         }
     }
 
+    /// Has the kernel ask once more for a gateway that failed, when `router_probe_interval` is over. RFC 4191 3.5; Linux: rt6_probe,
+    /// which asks only if a packet passes it by then; here one did before.
+    pub fn probe(&mut self, oif: u32, addr: IpAddr) {
+        let interval =
+            self.writer.draft().ifaces.get(oif).map_or(60, |iface| iface.conf6.router_probe_interval);
+        let wait = Duration::from_secs(u64::try_from(interval).unwrap_or(0).min(1 << 20));
+        self.wishes.later(oif, addr, Instant::now() + wait);
+    }
+
+    /// Asks for those of the gateways that wait whose time has come and that have still failed.
+    fn probe_due(&mut self) {
+        for (oif, addr) in self.wishes.due(Instant::now()) {
+            if self.writer.neighbour(oif, addr).is_some_and(|known| known.state == Nud::FAILED) {
+                self.resolve(oif, addr);
+                self.changes.neighbours = true;
+            }
+        }
+    }
+
     /// Tells the kernel that a stale neighbour is in use, so that it verifies it.
     pub fn used(&mut self, oif: u32, addr: IpAddr) {
         self.wishes.add(oif, addr, |oif, to| self.requests.use_neighbour(oif, to));
@@ -333,7 +356,8 @@ impl Mirror {
         let of = |family: Family| {
             let at = family as usize;
             let reason = |from: &[Option<String>; 2]| from.get(at).cloned().flatten();
-            let reason = reason(&self.reasons.rules).or_else(|| reason(&self.reasons.routes))?;
+            let Reasons { labels, rules, routes } = &self.reasons;
+            let reason = reason(labels).or_else(|| reason(rules)).or_else(|| reason(routes))?;
             Some(Refusal { family, reason })
         };
         Family::BOTH.into_iter().filter_map(of).collect()

@@ -28,6 +28,8 @@ pub(super) struct Wishes {
     asked: AHashMap<Key, Instant>,
     waiting: VecDeque<Key>,
     slice: Option<(Instant, u32)>,
+    /// Those to be asked for later, and when.
+    later: AHashMap<Key, Instant>,
 }
 
 impl Wishes {
@@ -47,6 +49,20 @@ impl Wishes {
         self.asked.insert(key, now);
         self.waiting.push_back(key);
         self.flush(kernel);
+    }
+
+    /// Keeps a wish for later; the first time counts.
+    pub(super) fn later(&mut self, oif: u32, addr: IpAddr, at: Instant) {
+        if self.later.len() < ROOM {
+            self.later.entry((oif, addr)).or_insert(at);
+        }
+    }
+
+    /// Those kept whose time has come.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Key> {
+        let due: Vec<Key> = self.later.iter().filter(|(_, at)| **at <= now).map(|(key, _)| *key).collect();
+        self.later.retain(|_, at| *at > now);
+        due
     }
 
     /// The kernel has said something about a neighbour: it may be asked again.

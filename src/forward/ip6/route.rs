@@ -162,6 +162,9 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
     let strict = dst.is_multicast() || ip6::is_link_local(dst) || dst.is_loopback();
     let request = Request { key, prefer: cx.iif.index, strict, packet: packet.bytes, flow };
     let route = lookup_observed(env, &request, cx.observer());
+    if env.state.sysctl.all6.forwarding == 0 {
+        passed_by(cx, dst, &route);
+    }
     if cx.wants_rules() {
         named::outcome(cx, &request, &route);
     }
@@ -175,6 +178,20 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
         ),
     );
     route
+}
+
+/// Notes the gateways that do not answer among the next hops that the choice has seen. RFC 4191 3.5; Linux: rt6_probe.
+fn passed_by<O: Observer>(cx: &mut Ctx<'_, '_, O>, dst: Ipv6Addr, route: &Route<'_>) {
+    let env = cx.env;
+    let Some(table) = route.path.and_then(|p| env.view.table::<Ipv6Addr>(p.table)) else { return };
+    let seen = table.lookup(dst).take_while(|(len, _)| *len >= route.prefix_len);
+    let groups = seen.flat_map(|(_, set)| &set.paths).filter_map(|p| env.view.group(p.group?));
+    for member in groups.flat_map(|group| &group.members).filter(|m| failed(env, m)) {
+        if let Some(via) = member.via {
+            cx.rule("choice: a gateway that does not answer is to be asked again");
+            cx.passed_by(member.oif, via);
+        }
+    }
 }
 
 /// Rules in order, each with its table. Linux: fib6_rule_lookup.

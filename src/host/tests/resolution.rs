@@ -5,6 +5,7 @@ use super::super::testkit::{Lab, PEER, SECOND};
 use super::arp::{arp, reply};
 use super::ndisc::{advertisement, framed, lab};
 use crate::forward::testkit::{HOST0, P0, P1, mac, udp4, udp6};
+use crate::neigh::Ask;
 use crate::wire::eth::ETHERTYPE_ARP;
 use smoltcp::wire::{ArpOperation, NdiscNeighborFlags as Flags};
 use std::net::IpAddr;
@@ -131,4 +132,26 @@ fn the_table_is_bounded_and_the_idlest_goes() {
     let gone: Vec<_> = lab.learned.iter().filter(|l| l.neighbour.is_none()).map(|l| l.key.1).collect();
     assert_eq!(gone.len(), 50);
     assert_eq!(gone[0], "10.1.0.0".parse::<IpAddr>().unwrap(), "the first that came");
+}
+
+#[test]
+fn a_gateway_that_is_passed_by_is_asked_once_more() {
+    let mut lab = lab();
+    let gateway: IpAddr = "2001:db8:2::66".parse().unwrap();
+    lab.give(P0, &six("2001:db8:2::66"));
+    lab.wait(5);
+    assert_eq!(states(&lab, "2001:db8:2::66"), [Nud::INCOMPLETE.0, Nud::FAILED.0]);
+    // It failed after three seconds; from then on the interval counts.
+    lab.bench.forwarder.asks.push(Ask::Probe { oif: P1, next: gateway });
+    lab.give(P0, &six("2001:db8:2::1"));
+    let sent = lab.wait(70);
+    let probes: Vec<u64> = sent
+        .iter()
+        .filter(|(_, oif, f)| *oif == P1 && f[54] == 135 && f[77] == 0x66)
+        .map(|(t, ..)| *t)
+        .collect();
+    assert_eq!(probes, [58], "once, a minute after it failed");
+    let found = states(&lab, "2001:db8:2::66");
+    assert_eq!(found[2..], [Nud::INCOMPLETE.0, Nud::FAILED.0]);
+    assert!(!lab.wait(600).iter().any(|(_, oif, f)| *oif == P1 && f[54] == 135 && f[77] == 0x66));
 }

@@ -31,7 +31,8 @@ pub fn listens(lot: &mut Lot, s: &mut Scenario) {
 impl Maker {
     /// A message, or a packet to one whom a message was about, or one whom the router answers.
     pub fn telling(&mut self) -> Option<Frame> {
-        let way = self.lot.pick(&self.site.ways)?;
+        // A link that is too small for IPv6 does not carry them.
+        let way = self.lot.pick(&self.site.ways).filter(|way| way.mtu >= MIN_MTU as usize)?;
         match self.lot.below(10) {
             0..=3 => self.too_big(&way),
             4..=5 => self.redirect(&way),

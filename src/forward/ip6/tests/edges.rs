@@ -239,3 +239,25 @@ fn an_interface_insisted_on() {
         });
     }
 }
+
+/// Where the box as a whole does not forward, gateways that do not answer are passed by, and named to be asked again.
+#[test]
+fn gateways_that_are_passed_by_are_named() {
+    let mut bench = Bench::new();
+    let (dead, alive): (IpAddr, IpAddr) = ("fe80::66".parse().unwrap(), "2001:db8:2::1".parse().unwrap());
+    let hops = Hops::List(vec![warren_fib::Hop::new(P1, Some(dead)), warren_fib::Hop::new(P1, Some(alive))]);
+    bench.writer.insert6(Route::new(p("2001:db8:66::/48"), hops), Place::New).unwrap();
+    let failed = warren_fib::Neighbour { lladdr: [0; 6], state: warren_fib::Nud::FAILED };
+    bench.writer.set_neighbour(P1, dead, Some(failed));
+    let named = |bench: &mut Bench| {
+        let mut all = Vec::new();
+        bench.decide(&udp6(HOST0, "2001:db8:66::9", 64, 60), |d| all.extend(d.passed_by.iter().copied()));
+        all
+    };
+    bench.writer.publish();
+    assert_eq!(named(&mut bench), []);
+    bench.writer.draft_mut().sysctl.all6.forwarding = 0;
+    bench.writer.update_iface(P0, |iface| iface.conf6.force_forwarding = 1);
+    bench.writer.publish();
+    assert_eq!(named(&mut bench), [(P1, dead)]);
+}

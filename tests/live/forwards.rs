@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::lab::{B4, B6, Lab, run};
+use crate::lab::{B4, B6, Lab, run, try_run};
 
 /// More than changes of the kernel's state need to reach the workers.
 fn settle() {
@@ -145,4 +145,47 @@ fn long_tables_come_in_pages() {
     distinct.dedup();
     assert_eq!(distinct.len(), 10_000);
     assert!(lab.row("sync", "what", "routes4").unwrap()["value"].as_u64().unwrap() > 10_000);
+}
+
+#[test]
+fn a_gateway_that_failed_is_asked_again() {
+    let lab = Lab::new("probe");
+    for command in [
+        "sysctl -qw net.ipv6.conf.all.forwarding=0",
+        "sysctl -qw net.ipv6.conf.r0.force_forwarding=1 net.ipv6.conf.r1.force_forwarding=1",
+        "sysctl -qw net.ipv6.conf.r1.router_probe_interval=2",
+        "sysctl -qw net.ipv6.neigh.r1.mcast_solicit=1 net.ipv6.neigh.r1.retrans_time_ms=100",
+        "ip route add 2001:db8:9::/64 nexthop via 2001:db8:2::66 dev r1 nexthop via 2001:db8:2::1 dev r1",
+    ] {
+        run(&lab.r, command);
+    }
+    run(&lab.b, "ip addr add 2001:db8:9::9/128 dev lo");
+    run(&lab.r, "ping -c 1 -W 1 2001:db8:2::1");
+    let _warren = lab.warren("");
+    // Some flow takes the gateway that is not there, which fails.
+    try_run(&lab.r, "ping -c 1 -W 1 2001:db8:2::66");
+    let failed = || run(&lab.r, "ip neigh show 2001:db8:2::66 dev r1").contains("FAILED");
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    while !failed() {
+        assert!(std::time::Instant::now() < end, "it does not fail");
+        settle();
+    }
+    let asked = "icmp6 and ip6[40] == 135 and ip6[60:4] == 0x66";
+    let listening = lab
+        .b
+        .spawn(
+            Command::new("timeout")
+                .args(["20", "tcpdump", "-c1", "-Q", "in", "-ni", "b0", asked])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null()),
+        )
+        .unwrap();
+    for _ in 0..20 {
+        lab.ping(1, "2001:db8:9::9");
+        settle();
+    }
+    let said = listening.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&said.stdout);
+    assert!(said.contains("who has 2001:db8:2::66"), "{said}");
+    assert_eq!(lab.kernel_forwarded(), [0, 0]);
 }

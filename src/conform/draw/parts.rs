@@ -1,10 +1,24 @@
 //! Parts of packets that both families draw alike. Called by their `payload` and `frames`.
 
 use super::lot::Lot;
+use crate::scenario::{Nexthop, Route, Scenario};
 use crate::wire::proto;
+use std::net::IpAddr;
 
 /// Protocols that have no handler anywhere.
 pub const UNKNOWN: [u8; 3] = [253, 254, 200];
+
+/// The gateways of a route and of the nexthop objects that it uses, each with its link where that is named.
+pub fn gateways(s: &Scenario, route: &Route) -> Vec<(Option<String>, IpAddr)> {
+    let object = |id: &u32| s.nexthop.iter().find(|n| n.id == *id);
+    let members = |n: &Nexthop| n.group.iter().filter_map(|m| object(&m.id)).collect::<Vec<_>>();
+    let used = route.nhid.as_ref().and_then(object);
+    let objects = used.into_iter().chain(used.map(members).unwrap_or_default());
+    let objects = objects.map(|n| (&n.dev, n.via));
+    let hops = route.nexthop.iter().map(|hop| (&hop.dev, hop.via));
+    let all = hops.chain(objects).chain([(&route.dev, route.via)]);
+    all.filter_map(|(dev, via)| Some((dev.clone(), via?))).collect()
+}
 
 /// Writes `what` at `at`, as far as there is room.
 pub fn put(bytes: &mut [u8], at: usize, what: &[u8]) {

@@ -1,8 +1,9 @@
 //! What frames have to know of a router: its links, its addresses, its neighbours, what its routes and rules look at.
 //! Works for any scenario, drawn or given. Called by `frames`.
 
+use super::super::parts;
 use super::net::own;
-use crate::scenario::{Nexthop, Route, Scenario, Value, default_mac};
+use crate::scenario::{Route, Scenario, Value, default_mac};
 use crate::wire::eth::parse_mac;
 use ipnet::Ipv4Net;
 use std::net::{IpAddr, Ipv4Addr};
@@ -118,14 +119,9 @@ impl Site {
 /// The gateways of a route, each with its link: that which is named, or on which it is a neighbour.
 fn first_hops(s: &Scenario, route: &Route) -> Vec<(String, Ipv4Addr, Ipv4Net)> {
     let Some(net) = net(&route.dst) else { return Vec::new() };
-    let object = |id: &u32| s.nexthop.iter().find(|n| n.id == *id);
-    let of_group = |n: &Nexthop| n.group.iter().filter_map(|m| object(&m.id)).cloned().collect::<Vec<_>>();
-    let objects = route.nhid.as_ref().and_then(object).map(|n| [vec![n.clone()], of_group(n)].concat());
-    let objects = objects.unwrap_or_default().into_iter().map(|n| (n.dev, n.via));
-    let hops = route.nexthop.iter().map(|hop| (hop.dev.clone(), hop.via));
-    let all = hops.chain(objects).chain([(route.dev.clone(), route.via)]);
     let link = |via| s.neighbour.iter().find(|n| n.to == via).map(|n| n.dev.clone());
-    let with_link = all.filter_map(|(dev, via)| Some((dev.or_else(|| link(via?))?, via?)));
+    let gateways = parts::gateways(s, route).into_iter();
+    let with_link = gateways.filter_map(|(dev, via)| Some((dev.or_else(|| link(via))?, via)));
     with_link
         .filter_map(|(dev, via)| match via {
             IpAddr::V4(via) => Some((dev, via, net)),

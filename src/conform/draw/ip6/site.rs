@@ -1,8 +1,9 @@
 //! What frames have to know of a router: its links, its addresses, its neighbours, what its routes and rules look at.
 //! Works for any scenario, drawn or given. Called by `frames`.
 
+use super::super::parts;
 use crate::conform::harm;
-use crate::scenario::{Nexthop, Route, Scenario, Value, default_mac};
+use crate::scenario::{Route, Scenario, Value, default_mac};
 use crate::wire::eth::parse_mac;
 use crate::wire::ip6;
 use ipnet::{IpNet, Ipv6Net};
@@ -116,13 +117,7 @@ impl Site {
 /// The gateways of a route that speak from their link.
 fn first_hops(s: &Scenario, route: &Route) -> Vec<(String, Ipv6Addr, Ipv6Net)> {
     let Some(net) = net(&route.dst) else { return Vec::new() };
-    let object = |id: &u32| s.nexthop.iter().find(|n| n.id == *id);
-    let of_group = |n: &Nexthop| n.group.iter().filter_map(|m| object(&m.id)).cloned().collect::<Vec<_>>();
-    let objects = route.nhid.as_ref().and_then(object).map(|n| [vec![n.clone()], of_group(n)].concat());
-    let objects = objects.unwrap_or_default().into_iter().map(|n| (n.dev, n.via));
-    let hops = route.nexthop.iter().map(|hop| (hop.dev.clone(), hop.via));
-    let all = hops.chain(objects).chain([(route.dev.clone(), route.via)]);
-    let near = all.filter_map(|(dev, via)| Some((dev?, v6(via?)?, net)));
+    let near = parts::gateways(s, route).into_iter().filter_map(|(dev, via)| Some((dev?, v6(via)?, net)));
     near.filter(|(_, via, _)| ip6::is_link_local(*via)).collect()
 }
 

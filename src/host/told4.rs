@@ -54,7 +54,7 @@ pub fn too_big(env: Env<'_>, quoted: &Ip4Hdr, mtu: u32) -> News {
     };
     let chosen = |index: usize| group.members.len() > 1 || group.members.get(index) == route.member;
     let legs = group.members.iter().enumerate().filter(|(index, _)| chosen(*index));
-    let told = legs.map(|(_, m)| of_leg(Leg::new(path, route.prefix_len, m))).collect();
+    let told = legs.map(|(_, m)| of_leg(Leg::new(path, route.prefix_len, group, m))).collect();
     News { told, ..none }
 }
 
@@ -87,8 +87,10 @@ pub fn redirected<O>(
     let Ok((route, _)) = route::output(env, &key(env, quoted), Some((header, message.1))) else {
         return none;
     };
-    let (Some(path), Some(member)) = (route.path, route.member) else { return none };
-    let leg = Leg::new(path, route.prefix_len, member);
+    let (Some(path), Some(group), Some(member)) = (route.path, route.group, route.member) else {
+        return none;
+    };
+    let leg = Leg::new(path, route.prefix_len, group, member);
     let known = env.state.exceptions4.find(quoted.dst(), None, &leg, env.now);
     let (mtu, locked) = known.map_or((0, false), |e| (e.mtu, e.locked));
     let expires = env.now + REDIRECT;

@@ -54,9 +54,10 @@ pub fn too_big(env: Env<'_>, iif: &Iface, quoted: &Ip6Hdr, mtu: u32) -> Option<T
 /// The next hop that a route has chosen; of nexthop objects that are alike the first one. Linux: fib6_nh_find_match.
 fn leg(env: Env<'_>, route: &Route<'_>) -> Option<Leg> {
     let (path, member) = (route.path?, route.member?);
-    let mut legs = env.view.group(path.group?)?.members.iter();
+    let group = env.view.group(path.group?)?;
+    let mut legs = group.members.iter();
     let alike = |m: &&Member| m.object != 0 && (m.oif, m.via) == (member.oif, member.via);
-    Some(Leg::new(path, route.prefix_len, legs.find(alike).unwrap_or(member)))
+    Some(Leg::new(path, route.prefix_len, group, legs.find(alike).unwrap_or(member)))
 }
 
 /// The MTU that an exception has to be below. Linux: fib6_mtu.
@@ -157,7 +158,7 @@ fn first_hop_in<'a>(env: Env<'a>, table: u32, key: &RuleKey<Ipv6Addr>, router: I
             };
             // Only a leg with a gateway can have a better one.
             let legs = group.members.iter().filter(|m| !m.dead && m.oif == key.oif && m.via.is_some());
-            if let Some(leg) = legs.map(|m| Leg::new(path, len, m)).find(by_router) {
+            if let Some(leg) = legs.map(|m| Leg::new(path, len, group, m)).find(by_router) {
                 return Search::Found(path, leg);
             }
         }

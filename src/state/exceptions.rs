@@ -7,7 +7,7 @@
 use ahash::AHashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use warren_fib::{Ip, Member, Path};
+use warren_fib::{Group, Ip, Member, Path};
 
 /// A next hop by what tells it from others. Routes share that of a nexthop object, which its id alone tells; in IPv4 those
 /// that differ in nothing but their prefix share theirs. Linux: fib6_nh, fib_info.
@@ -25,17 +25,21 @@ pub struct Leg {
     pub oif: u32,
     /// The gateway of the route, not one that a redirect names.
     pub via: Option<IpAddr>,
+    /// How many next hops of the route that are like it come before it: IPv4 takes the same one several times.
+    pub nth: u8,
 }
 
 impl Leg {
-    /// The leg `member`, by which `path` leads.
-    pub fn new<A: Ip>(path: &Path<A>, prefix_len: u8, member: &Member) -> Leg {
+    /// The leg `member` of `group`, by which `path` leads. O(members).
+    pub fn new<A: Ip>(path: &Path<A>, prefix_len: u8, group: &Group, member: &Member) -> Leg {
         let Member { object, oif, via, .. } = *member;
         if object != 0 {
-            return Leg { object, table: 0, metric: 0, prefix_len: 0, oif, via };
+            return Leg { object, table: 0, metric: 0, prefix_len: 0, oif, via, nth: 0 };
         }
+        let before = group.members.iter().take_while(|m| !std::ptr::eq(*m, member));
+        let nth = before.filter(|m| (m.oif, m.via) == (oif, via)).count().min(255) as u8;
         let prefix_len = if A::V6 { prefix_len } else { 0 };
-        Leg { object, table: path.table, metric: path.metric, prefix_len, oif, via }
+        Leg { object, table: path.table, metric: path.metric, prefix_len, oif, via, nth }
     }
 }
 
@@ -136,7 +140,7 @@ mod tests {
     const DST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
     fn exception(oif: u32, mtu: u32, expires: u64) -> Exception<Ipv4Addr> {
-        let leg = Leg { object: 0, table: 254, metric: 0, prefix_len: 0, oif, via: None };
+        let leg = Leg { object: 0, table: 254, metric: 0, prefix_len: 0, oif, via: None, nth: 0 };
         Exception { leg, src: None, mtu, locked: false, gateway: None, expires }
     }
 

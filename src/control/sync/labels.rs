@@ -11,7 +11,7 @@ impl Mirror {
     pub(super) fn check_labels(&mut self) -> Result<(), SyncError> {
         let traces = self.writer.draft().ifaces.iter().any(|iface| iface.conf6.ioam6_enabled != 0);
         let ioam = traces && has(generic::IOAM_NAMESPACES)?;
-        let ioam = ioam.then(|| {
+        let ioam = ioam.then_some({
             "the kernel has IOAM namespaces, into whose traces warren does not write; remove them: ip ioam namespace show"
         });
         let domains = |objects, protocol| {

@@ -92,9 +92,17 @@ impl Mirror {
         let leg = match object {
             0 => {
                 let prefix_len = if A::V6 { route.dst.len() } else { 0 };
-                Leg { object, table: route.table, metric: route.metric, prefix_len, oif, via: hop.via }
+                Leg {
+                    object,
+                    table: route.table,
+                    metric: route.metric,
+                    prefix_len,
+                    oif,
+                    via: hop.via,
+                    nth: 0,
+                }
             }
-            _ => Leg { object, table: 0, metric: 0, prefix_len: 0, oif, via: hop.via },
+            _ => Leg { object, table: 0, metric: 0, prefix_len: 0, oif, via: hop.via, nth: 0 },
         };
         // Without a gateway a redirect says that the destination is on the link.
         let gateway = (hop.via != shown).then(|| shown.and_then(A::from_ip).unwrap_or(dst));

@@ -105,8 +105,13 @@ impl<'a> Route<'a> {
 
     /// What this host was told of `dst` by the chosen next hop. RFC 1191 6.3, RFC 1122 3.2.2.2; Linux: find_exception.
     fn with_exception(self, env: Env<'a>, dst: Ipv4Addr) -> Route<'a> {
-        let (Some(path), Some(member)) = (self.path, self.member) else { return self };
-        let leg = Leg::new(path, self.prefix_len, member);
+        let (Some(path), Some(group), Some(member)) = (self.path, self.group, self.member) else {
+            return self;
+        };
+        if env.state.exceptions4.is_empty() {
+            return self;
+        }
+        let leg = Leg::new(path, self.prefix_len, group, member);
         Route { exception: env.state.exceptions4.find(dst, None, &leg, env.now), ..self }
     }
 

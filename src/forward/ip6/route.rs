@@ -439,7 +439,8 @@ fn finish<'a>(
             })
         }
     };
-    let leg = member.map(|m| Leg::new(path, prefix_len, m));
+    let told = member.filter(|_| !env.state.exceptions6.is_empty());
+    let leg = told.map(|m| Leg::new(path, prefix_len, group, m));
     let exception = leg.and_then(|leg| exception(env, &request.key, path, &leg));
     Route { member, exception, ..found }
 }

@@ -36,7 +36,7 @@ impl Maker {
             0..=2 => self.too_big(&way),
             3..=5 => self.redirect(&way),
             _ => {
-                let (dst, size) = self.lot.pick(&self.told)?;
+                let (dst, size) = self.lately()?;
                 let answered = self.lot.chance(30);
                 let own = self.lot.pick(&way.own)?;
                 let src = if answered { self.once(dst)? } else { self.source(&way, dst)? };
@@ -49,9 +49,15 @@ impl Maker {
         }
     }
 
+    /// One of those whom the last messages were about: with all of them few packets would meet theirs.
+    fn lately(&mut self) -> Option<(Ipv4Addr, usize)> {
+        let last = self.told.get(self.told.len().saturating_sub(8)..).unwrap_or_default();
+        self.lot.pick(last)
+    }
+
     /// Whom the next messages are about: mostly one of a few, so that they meet.
     fn about(&mut self) -> Option<Ipv4Addr> {
-        if let Some((known, _)) = self.lot.pick(&self.told).filter(|_| self.lot.chance(40)) {
+        if let Some((known, _)) = self.lately().filter(|_| self.lot.chance(40)) {
             return Some(known);
         }
         let way = self.lot.pick(&self.site.ways)?;

@@ -37,7 +37,7 @@ impl Maker {
             0..=3 => self.too_big(&way),
             4..=5 => self.redirect(&way),
             _ => {
-                let (dst, size) = self.lot.pick(&self.told).filter(|(dst, _)| self.spend(*dst))?;
+                let (dst, size) = self.lately().filter(|(dst, _)| self.spend(*dst))?;
                 let answered = self.lot.chance(30);
                 let own = self.lot.pick(&way.own)?;
                 let src = if answered { dst } else { self.source(&way, false)? };
@@ -50,9 +50,15 @@ impl Maker {
         }
     }
 
+    /// One of those whom the last messages were about: with all of them few packets would meet theirs.
+    fn lately(&mut self) -> Option<(Ipv6Addr, usize)> {
+        let last = self.told.get(self.told.len().saturating_sub(8)..).unwrap_or_default();
+        self.lot.pick(last)
+    }
+
     /// Whom the next messages are about: mostly one of a few, so that they meet.
     fn about(&mut self) -> Option<Ipv6Addr> {
-        if let Some((known, _)) = self.lot.pick(&self.told).filter(|_| self.lot.chance(40)) {
+        if let Some((known, _)) = self.lately().filter(|_| self.lot.chance(40)) {
             return Some(known);
         }
         let way = self.lot.pick(&self.site.ways)?;

@@ -245,9 +245,9 @@ fn an_interface_insisted_on() {
 fn gateways_that_are_passed_by_are_named() {
     let mut bench = Bench::new();
     let (dead, alive): (IpAddr, IpAddr) = ("fe80::66".parse().unwrap(), "2001:db8:2::1".parse().unwrap());
-    let hops = Hops::List(vec![warren_fib::Hop::new(P1, Some(dead)), warren_fib::Hop::new(P1, Some(alive))]);
+    let hops = Hops::List(vec![Hop::new(P1, Some(dead)), Hop::new(P1, Some(alive))]);
     bench.writer.insert6(Route::new(p("2001:db8:66::/48"), hops), Place::New).unwrap();
-    let failed = warren_fib::Neighbour { lladdr: [0; 6], state: warren_fib::Nud::FAILED };
+    let failed = Neighbour { lladdr: [0; 6], state: Nud::FAILED };
     bench.writer.set_neighbour(P1, dead, Some(failed));
     let named = |bench: &mut Bench| {
         let mut all = Vec::new();

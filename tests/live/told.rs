@@ -75,3 +75,16 @@ fn a_path_mtu_that_the_kernel_learned_is_kept_to() {
         std::thread::sleep(Duration::from_millis(100));
     }
 }
+
+#[test]
+fn a_snapshot_says_that_it_leaves_out_what_was_told() {
+    let lab = narrow("left");
+    learn(&lab, FAR6);
+    let output =
+        lab.r.output(std::process::Command::new(env!("CARGO_BIN_EXE_warren")).arg("snapshot")).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("left out: 2001:db8:9::9/128: what the kernel was told of the way there"),
+        "{said}"
+    );
+}

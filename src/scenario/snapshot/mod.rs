@@ -10,7 +10,7 @@ mod sysctls;
 use super::load::STATES;
 use super::value::MTU;
 use super::{Address, Link, Neighbour, Scenario, ScenarioError};
-use crate::control::netlink::{AddressMsg, Error, LinkMsg, NeighbourMsg, NeighbourState, Socket};
+use crate::control::netlink::{AddressMsg, Error, Family, LinkMsg, NeighbourMsg, NeighbourState, Socket};
 use crate::wire::eth::fmt_mac;
 use crate::wire::ip6;
 use std::collections::BTreeMap;
@@ -64,6 +64,11 @@ impl Snapshot {
         socket.routes(None, |route| all.push(route))?;
         new.routes(&all)?;
         new.rules(&socket.rules()?);
+        for family in Family::BOTH {
+            for told in socket.exceptions(family)? {
+                new.leave(told.dst, "what the kernel was told of the way there");
+            }
+        }
         new.load()?;
         Ok(new)
     }

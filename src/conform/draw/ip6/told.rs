@@ -24,6 +24,7 @@ pub fn listens(lot: &mut Lot, s: &mut Scenario) {
     for link in s.link.clone().into_iter().filter(|l| l.mtu.is_none_or(|mtu| mtu >= MIN_MTU)) {
         if lot.chance(60) {
             set(s, format!("net.ipv6.conf.{}.forwarding", link.name), 0);
+            set(s, format!("net.ipv6.conf.{}.accept_redirects", link.name), i64::from(lot.chance(75)));
         }
     }
 }
@@ -117,7 +118,7 @@ impl Maker {
         let target = match self.lot.below(10) {
             0..=1 => dst,
             2 => any,
-            3 => self.lot.pick(&way.near)?,
+            3..=4 => self.lot.pick(&way.near)?,
             _ => self.lot.pick(&routers).unwrap_or(any),
         };
         let named = if self.lot.chance(95) { dst } else { self.lot.one(&["ff02::9", "::"]).parse().ok()? };

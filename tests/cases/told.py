@@ -222,3 +222,9 @@ for number, (dst, fields, payload) in enumerate((
 case = Case("ip6-redirect-too-long", "A redirect that is longer than its way back allows is given up, and the router told.", router(lost, sysctl=QUICK))
 for number, size in enumerate((8, 400, 600, 1400)):
     case.ip6(udp(size), src="2001:db8:ac::9", dst=f"2001:db8:ab::{number + 1:x}")
+
+narrowed = route("::/0", via="2001:db8:2::1", dev="p1") + table("rule", pref=10, family=6, table=254, suppress_prefixlength=0) + table("rule", pref=20, family=6, action="unreachable")
+case = Case("ip6-pmtu-suppressed", "What was told of a destination is a route for it alone, which no rule suppresses for its length.", router(narrowed.replace("suppress_prefixlength", "suppress_prefixlen"), sysctl=QUICK))
+case.ip6(dst="2001:db8:bb::9")
+too_big(case, 1400, dst="2001:db8:bb::9")
+case.ip6(dst="2001:db8:bb::9")

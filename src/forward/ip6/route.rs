@@ -228,8 +228,10 @@ fn table<'a, O: Observer>(
     let choosy = env.state.sysctl.all6.forwarding == 0;
     let answering = if choosy { longest(env, id, request, true, observer) } else { None };
     let (len, path) = answering.or_else(|| longest(env, id, request, false, observer))?;
-    // A route that leads nowhere is not suppressed: its error ends the search. Linux: fib_rules_lookup.
-    let suppressed = rule.suppresses(len) && !rejects(env, path);
+    // A route that leads nowhere is not suppressed: its error ends the search. What was told of a destination is a route for
+    // it alone. Linux: fib_rules_lookup, fib6_rule_suppress.
+    let told = || finish(env, request, (len, path)).exception.is_some();
+    let suppressed = rule.suppresses(len) && !rejects(env, path) && !(told() && !rule.suppresses(128));
     if path.kind == RouteType::Throw {
         observer.rule("lookup: thrown back to the next rule");
     } else if suppressed {

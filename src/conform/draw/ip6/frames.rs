@@ -189,7 +189,7 @@ impl Maker {
         // What the router says back to an echo is never cut: see the module.
         let size = if local && protocol == proto::ICMPV6 { size.min(ECHO_MAX) } else { size };
         // First fragments that end within the header of their protocol. RFC 7112 5
-        let size = if local && !plain && self.lot.chance(30) { size.min(self.lot.below(9)) } else { size };
+        let size = if local && !plain && self.lot.chance(45) { size.min(self.lot.below(9)) } else { size };
         let content = Content { protocol, src, dst, local, hops, size, sums: plain };
         let payload = payload::bytes(&mut self.lot, &self.site, &content);
         let len = headers.len() + payload.len();

@@ -117,7 +117,7 @@ drop_reasons! {
 
     // ip6_output
     V6OutDisabled IPV6DISABLED [Out Ip6OutDiscards] "" ip6_output "IPv6 is switched off on the way out.";
-    V6TooBigRoute NOT_SPECIFIED [Out Ip6FragFails] "8200 5" ip6_fragment "The packet is larger than the route's own MTU.";
+    V6TooBigRoute NOT_SPECIFIED [Out Ip6FragFails] "8200 5" ip6_fragment "The packet is larger than the MTU of its route or path.";
     V6NeighbourFailed NEIGH_FAILED [] "4443 3.1" ndisc_error_report "The next hop did not answer neighbour discovery.";
     V6NeighbourQueueFull NEIGH_QUEUEFULL [] "4861 7.2.2" __neigh_event_send "Too many bytes wait for the next hop's address; the oldest packet gives way.";
 

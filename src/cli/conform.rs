@@ -3,7 +3,9 @@
 use crate::cli::Usage;
 use crate::cli::offline::{Input, Router};
 use crate::conform::run::{Differing, Found, Plan};
-use crate::conform::{Boxes, Case, ConformError, Differences, Frame, Hidden, MASKS, NAMES, harm, hex};
+use crate::conform::{
+    Boxes, Case, ConformError, Differences, Frame, Hidden, MASKS, NAMES, foretell, harm, hex,
+};
 use crate::scenario::Scenario;
 use crate::scenario::player::Arrival;
 use crate::sys::{netns, userns};
@@ -45,7 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "scenario", conflicts_with_all = ["generate", "seed", "family", "box"])]
     pcap: Option<PathBuf>,
     /// The link by which frames enter that do not say it themselves [default: the first of the scenario]
-    #[arg(long = "in", value_name = "IF", requires = "pcap")]
+    #[arg(long = "in", value_name = "IF", requires = "pcap", conflicts_with = "generate")]
     link: Option<String>,
     /// How many frames to draw by lot [default: 1000; with --box those of one box]
     #[arg(long, value_name = "N")]
@@ -158,7 +160,14 @@ fn named(args: &Args, why: ConformError) -> anyhow::Error {
 
 /// A router of the user's. warren has to take it, or there is nothing to compare.
 fn scenario(path: &Path) -> anyhow::Result<(PathBuf, Scenario)> {
-    let scenario = Scenario::read(path)?;
+    let mut scenario = Scenario::read(path)?;
+    let set = foretell(&mut scenario);
+    if !set.is_empty() {
+        super::complain(&format!(
+            "what the file leaves to the kernel's secrets is set on both sides: {}",
+            set.join(" ")
+        ));
+    }
     Router::load(path, &scenario, 1, 0)?;
     Ok((path.to_owned(), scenario))
 }

@@ -79,6 +79,15 @@ pub const NAMES: &str = "warren-conform-";
 
 type Result<T> = std::result::Result<T, ConformError>;
 
+/// Sets what a kernel would draw for itself and tell nobody, unless the scenario does: flow labels, and the seed by which it
+/// chooses among next hops. Says what that was.
+pub fn foretell(scenario: &mut Scenario) -> Vec<String> {
+    let secrets = [("net.ipv6.auto_flowlabels", 0), ("net.ipv4.fib_multipath_hash_seed", 1)];
+    let open: Vec<_> = secrets.into_iter().filter(|(name, _)| !scenario.sysctl.contains_key(*name)).collect();
+    scenario.sysctl.extend(open.iter().map(|(name, value)| ((*name).to_owned(), Value::Number(*value))));
+    open.iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
 /// Lifts the limit on all ICMP messages together, unless the scenario sets it: the kernel draws by lot how much of it
 /// each message uses up, so no two runs would be equal.
 pub fn lift_global_limit(scenario: &mut Scenario) {

@@ -106,6 +106,10 @@ pub struct Parts {
     pub forwarding: fn(&[&str]),
 }
 
+/// Said where flows may take other next hops than with the kernel.
+const OWN_SEED: &str = "the kernel's seed for choosing among next hops is its secret: flows may move to another one; \
+    cure: `sysctl -w net.ipv4.fib_multipath_hash_seed=1`";
+
 /// The loop's state.
 pub struct Live {
     parts: Parts,
@@ -239,8 +243,9 @@ impl Live {
             Family::V4 => format!("IPv4 stays with the kernel: {}", r.reason),
             Family::V6 => format!("IPv6 stays with the kernel: {}", r.reason),
         });
-        let lines: BTreeSet<String> =
-            choice.lines.iter().chain(self.troubles.values()).cloned().chain(uncarried).collect();
+        let seed = self.parts.mirror.chooses_by_own_seed().then(|| OWN_SEED.to_owned());
+        let known = choice.lines.iter().chain(self.troubles.values()).cloned();
+        let lines: BTreeSet<String> = known.chain(uncarried).chain(seed).collect();
         lines.difference(&self.told).for_each(|line| (self.parts.say)(line));
         self.told = lines;
     }

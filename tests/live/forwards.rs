@@ -189,3 +189,31 @@ fn a_gateway_that_failed_is_asked_again() {
     assert!(said.contains("who has 2001:db8:2::66"), "{said}");
     assert_eq!(lab.kernel_forwarded(), [0, 0]);
 }
+
+#[test]
+fn a_lowered_mtu_counts_at_once() {
+    let lab = Lab::new("mtu");
+    let _warren = lab.warren("");
+    lab.ping(1, B6);
+    run(&lab.r, "ip link set r1 mtu 1400");
+    settle();
+    let said = lab_says(&lab, "ping -c 1 -W 1 -M do -s 1440 2001:db8:2::1");
+    assert!(said.contains("From 2001:db8:1::fe") && said.contains("mtu=1400"), "{said}");
+    let said = lab_says(&lab, "ping -c 1 -W 1 -M do -s 1440 10.0.2.1");
+    assert!(said.contains("From 10.0.1.254") && said.contains("1400"), "{said}");
+}
+
+/// What a command of host a says that need not go well.
+fn lab_says(lab: &Lab, command: &str) -> String {
+    try_run(&lab.a, command).1
+}
+
+#[test]
+fn who_has_several_next_hops_is_told_that_the_seed_is_secret() {
+    let lab = Lab::new("seed");
+    run(&lab.r, "ip route add 10.0.77.0/24 nexthop via 10.0.2.1 dev r1 nexthop via 10.0.1.1 dev r0");
+    let mut warren = lab.start("run r0 r1");
+    let line = warren.wait_for("choosing among next hops is its secret");
+    assert!(line.contains("sysctl -w net.ipv4.fib_multipath_hash_seed"), "{line}");
+    lab.ping(1, B4);
+}

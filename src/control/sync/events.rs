@@ -94,6 +94,8 @@ impl Mirror {
         // Names in rules stand for other links now.
         self.stale.rules |= before.as_ref().is_none_or(|before| before.name != link.name);
         if let Some(before) = before.filter(|before| before.mtu != link.mtu) {
+            // The message was made before IPv6 took over the new MTU. Linux: addrconf_notify (NETDEV_CHANGEMTU).
+            self.writer.update_iface(link.index, |iface| iface.conf6.mtu = i64::from(link.mtu));
             self.mtu_changed(link.index, link.mtu, before.mtu);
         }
         self.uncarried.link(&link);
@@ -216,6 +218,11 @@ impl Mirror {
             self.prefsrcs6.insert(addr);
         }
         self.mtus6 |= A::V6 && route.mtu != 0;
+        self.several |= match &route.hops {
+            Hops::None => false,
+            Hops::List(hops) => hops.len() > 1,
+            Hops::Object(_) => true,
+        };
         if self.uncarried.route(route) {
             self.uncarried.apply(&mut self.writer);
         }

@@ -174,6 +174,8 @@ pub struct Mirror {
     doomed6: AHashSet<(u32, Ipv6Addr)>,
     /// Some IPv6 route has an MTU, which changes with the link's in silence.
     mtus6: bool,
+    /// There was a route that may have several next hops.
+    several: bool,
     changes: Changes,
     /// A load or an audit in progress.
     pass: Option<Pass>,
@@ -223,6 +225,7 @@ impl Mirror {
             prefsrcs6: AHashSet::new(),
             doomed6: AHashSet::new(),
             mtus6: false,
+            several: false,
             changes: Changes::default(),
             pass: None,
             rest: Rest::load(now, Duration::ZERO),
@@ -349,6 +352,11 @@ impl Mirror {
     pub fn leave_also(&mut self, v4: Vec<Prefix<Ipv4Addr>>, v6: Vec<Prefix<Ipv6Addr>>) {
         self.uncarried.leave_also(v4, v6);
         self.uncarried.apply(&mut self.writer);
+    }
+
+    /// Whether flows choose among several next hops by a seed that only the kernel knows (`fib_multipath_hash_seed` is 0).
+    pub fn chooses_by_own_seed(&self) -> bool {
+        self.several && self.writer.draft().sysctl.ip4.fib_multipath_hash_seed == 0
     }
 
     /// Families that the mirror cannot carry at present.

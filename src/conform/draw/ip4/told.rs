@@ -34,7 +34,7 @@ impl Maker {
         let way = self.lot.pick(&self.site.ways)?;
         match self.lot.below(10) {
             0..=2 => self.too_big(&way),
-            3..=5 => self.redirect(&way),
+            3..=4 => self.redirect(&way),
             _ => {
                 let (dst, size) = self.lately()?;
                 let answered = self.lot.chance(30);
@@ -61,8 +61,8 @@ impl Maker {
             return Some(known);
         }
         let way = self.lot.pick(&self.site.ways)?;
-        let several = self.lot.pick(&self.site.several).filter(|_| self.lot.chance(30));
-        let limited = self.lot.pick(&self.site.limited).filter(|_| self.lot.chance(30));
+        let several = self.lot.pick(&self.site.several).filter(|_| self.lot.chance(35));
+        let limited = self.lot.pick(&self.site.limited).filter(|_| self.lot.chance(50));
         let target = several.or(limited).or_else(|| self.lot.pick(&self.site.targets))?;
         let near = self.lot.pick(&way.near).filter(|_| self.lot.chance(20));
         let dst = near.unwrap_or_else(|| self.lot.host4(target));
@@ -95,7 +95,8 @@ impl Maker {
         } else {
             552 + self.lot.below(900) as u16
         };
-        self.told.push((dst, usize::from(mtu).clamp(100, 9000)));
+        // Less is believed as 552.
+        self.told.push((dst, usize::from(mtu).clamp(552, 9000)));
         let code = if self.lot.chance(95) { v4::FRAG_NEEDED } else { self.lot.one(&[0, 3, 20]) };
         let [high, low] = mtu.to_be_bytes();
         let body = [&[v4::DEST_UNREACH, code, 0, 0, 0, 0, high, low][..], &self.sent(dst)?].concat();

@@ -115,13 +115,14 @@ impl Limits {
         }
     }
 
-    /// The per-peer token bucket: costs `timeout` jiffies, holds six of them. Linux: inet_peer_xrlim_allow.
+    /// The per-peer token bucket: costs `timeout` jiffies, holds six of them. Within one jiffy messages of another cost leave
+    /// in it what they found. Linux: inet_peer_xrlim_allow.
     pub fn peer(&self, addr: IpAddr, timeout: u64, now: u64) -> bool {
         if timeout == 0 {
             return true;
         }
         self.change(addr, now, |b, elapsed| {
-            let tokens = (b.tokens + elapsed).min(BURST * timeout);
+            let tokens = if elapsed == 0 { b.tokens } else { (b.tokens + elapsed).min(BURST * timeout) };
             let ok = tokens >= timeout;
             (Bucket { tokens: if ok { tokens - timeout } else { tokens }, ..b }, ok)
         })
@@ -253,6 +254,15 @@ mod tests {
     }
 
     #[test]
+    fn costs_that_differ_share_a_bucket() {
+        let (l, s) = (Limits::new(64, 1), second());
+        // A redirect, an error and a redirect at once: the error leaves what the redirects need.
+        assert!(l.peer(PEER, s, 1000) && l.peer(PEER, s / 10, 1000) && l.peer(PEER, s, 1000));
+        // A jiffy later the error takes it down to what six errors cost.
+        assert!(l.peer(PEER, s / 10, 1001) && !l.peer(PEER, s, 1001));
+    }
+
+    #[test]
     fn the_kernel_sends_two_network_unreachables_to_a_fresh_host() {
         // Each error is charged twice, once by ip_error and once by icmp_send, from the same bucket.
         let l = Limits::new(64, 1);
@@ -314,11 +324,12 @@ mod tests {
         assert_eq!(allowed(&l, 6, 25, 1000), 6);
         // Between two messages the rest is kept: 24 and 1, then 50 for two.
         assert_eq!([1024, 1025, 1074, 1075].map(|now| allowed(&l, 3, 25, now)), [0, 1, 1, 1]);
-        // The cap is six of this timeout: a short one takes from what a long one had.
-        assert_eq!(allowed(&l, 1, second(), 1075 + 3 * second()), 1);
-        assert_eq!(allowed(&l, 1, 25, 1075 + 3 * second()), 1, "500 of 500 jiffies, cut to 150");
+        // The cap is six of this timeout: a short one takes from what a long one had, from the next jiffy on.
+        let now = 1075 + 3 * second();
+        assert_eq!(allowed(&l, 1, second(), now), 1);
+        assert_eq!(allowed(&l, 1, 25, now + 1), 1, "501 jiffies, cut to 150");
         let rest = 125;
-        let due = 1075 + 3 * second() + (second() - rest);
+        let due = now + 1 + (second() - rest);
         assert_eq!([due - 1, due].map(|now| allowed(&l, 1, second(), now)), [0, 1]);
     }
 

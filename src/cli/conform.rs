@@ -84,7 +84,8 @@ pub struct Args {
 /// Draws, plays and compares; differences are printed, and a failure.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.generate != Some(0), Usage("--generate 0 compares nothing".to_owned()));
-    let scenario = args.scenario.as_deref().map(scenario).transpose()?;
+    let mut scenario = args.scenario.as_deref().map(scenario).transpose()?;
+    let set = scenario.as_mut().map_or_else(Vec::new, |(_, scenario)| foretell(scenario));
     let given = match (&args.pcap, &scenario) {
         (Some(capture), Some((path, scenario))) => Some(frames(args, capture, path, scenario)?),
         _ => None,
@@ -132,6 +133,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Ok(())
     });
     bar.finish_and_clear();
+    if found.frames > 0 && !set.is_empty() {
+        super::complain(&format!("set on both sides, as the file leaves it to chance: {}", set.join(" ")));
+    }
     // What was found counts, whatever ended the run.
     if ended.is_ok() || found.boxes > 0 {
         report(args, &found, start.elapsed().as_secs_f64())?;
@@ -160,14 +164,7 @@ fn named(args: &Args, why: ConformError) -> anyhow::Error {
 
 /// A router of the user's. warren has to take it, or there is nothing to compare.
 fn scenario(path: &Path) -> anyhow::Result<(PathBuf, Scenario)> {
-    let mut scenario = Scenario::read(path)?;
-    let set = foretell(&mut scenario);
-    if !set.is_empty() {
-        super::complain(&format!(
-            "what the file leaves to the kernel's secrets is set on both sides: {}",
-            set.join(" ")
-        ));
-    }
+    let scenario = Scenario::read(path)?;
     Router::load(path, &scenario, 1, 0)?;
     Ok((path.to_owned(), scenario))
 }

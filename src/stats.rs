@@ -3,6 +3,8 @@
 //! A worker adds with plain loads and stores to its own block; anyone may read while it does, so a reader sees
 //! each counter exact and the set a few packets apart. Called by `forward::act` (writes), `telemetry` (reads).
 
+pub mod kernel;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 

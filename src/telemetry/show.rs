@@ -5,7 +5,6 @@
 
 mod mirror;
 
-use super::kernel;
 use super::table::Table;
 use crate::control::live::Request;
 use crate::control::sync::Mirror;
@@ -13,7 +12,7 @@ use crate::drop::DropReason;
 use crate::iface::{Ifaces, LinkKind};
 use crate::port::wait::Waker;
 use crate::state::Shared;
-use crate::stats::{Counts, Link, Mib, Own, WorkerStats};
+use crate::stats::{Counts, Link, Mib, Own, WorkerStats, kernel};
 use crossbeam_channel::{Sender, bounded};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

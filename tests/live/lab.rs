@@ -8,8 +8,8 @@ use std::process::Command;
 
 use serde_json::Value;
 use warren::stats::Mib;
+use warren::stats::kernel;
 use warren::sys::netns::Namespace;
-use warren::telemetry::kernel;
 
 pub(crate) use crate::process::{Warren, run, start, try_run};
 

@@ -18,7 +18,7 @@ use warren::control::netlink::{Family, Socket};
 use warren::frame::Offload;
 use warren::port::afpacket::{Queueing, Tx};
 use warren::stats::Mib;
-use warren::telemetry::kernel;
+use warren::stats::kernel;
 use warren_bench::{idle, traffic};
 
 /// Seconds between two pings: long enough for every core to fall asleep.

@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 
 use super::child::Child;
 use crate::stats::Mib;
+use crate::stats::kernel;
 use crate::sys::netns::Namespace;
-use crate::telemetry::kernel;
 
 /// Packets forwarded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

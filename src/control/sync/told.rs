@@ -14,8 +14,7 @@ use super::convert::Addr;
 use super::{Mirror, POLL, SyncError, clock};
 use crate::control::netlink::{Error, RouteMsg, metric};
 use crate::state::{Exception, Exceptions, Leg};
-use crate::stats::Mib;
-use crate::telemetry::kernel;
+use crate::stats::{Mib, kernel};
 
 /// Messages that may teach the kernel.
 const MESSAGES: [Mib; 4] =

@@ -1,8 +1,8 @@
 //! The host's side of the router where no kernel stands behind: ARP, neighbour discovery, echo, closed ports.
 //!
 //! As pure as `forward/`: all follows from bytes, the published state and the time. What is to be sent goes out with
-//! the forwarder's outputs, what is learned of neighbours is told by [`Host::learned`] and written by whoever owns the
-//! state. [`standalone`] runs it live; replay hands it the frames in [`crate::forward::Forwarder::local`].
+//! the forwarder's outputs; what is learned of neighbours and told of destinations is written by [`Host::publish`] for whoever
+//! owns the state. [`standalone`] runs it live; replay hands it the frames in [`crate::forward::Forwarder::local`].
 //!
 //! Not done: fragments are not put together, and addresses are taken as unique without asking the link (no duplicate
 //! address detection).

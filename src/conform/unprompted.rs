@@ -49,9 +49,11 @@ pub fn remove(outcome: &mut Outcome, links: &[Link]) -> Masked {
     let Outcome { frames, counters } = outcome;
     let mut masked = Masked::default();
     for link in links.iter().filter(|link| link.carrier == Some(false)) {
-        let unseen = unseen(counters, &link.name);
-        if unseen > 0 {
-            masked.add(SOLICITATION, unseen as usize, 0);
+        let [reports, solicitations] = unseen(counters, &link.name);
+        for (kind, packets) in [(REPORT, reports), (SOLICITATION, solicitations)] {
+            if packets > 0 {
+                masked.add(kind, packets as usize, 0);
+            }
         }
     }
     frames.retain(|frame| {
@@ -66,18 +68,21 @@ pub fn remove(outcome: &mut Outcome, links: &[Link]) -> Masked {
 }
 
 /// Takes the counters of what nobody saw leave by a link without carrier off: nothing else is sent to groups there than
-/// solicitations, which the kernel counts only as far as they got. Linux: ndisc_send_skb.
-fn unseen(counters: &mut Counters, link: &str) -> u64 {
+/// reports, which the kernel counts as discarded, and solicitations, which it counts only as far as they got. Says how
+/// many of each there were. Linux: mld_sendpack, ndisc_send_skb.
+fn unseen(counters: &mut Counters, link: &str) -> [u64; 2] {
     let values = counters.dev.get(link);
     let value = |mib: Mib| values.and_then(|v| v.get(mib.name())).copied().unwrap_or(0);
     let (packets, octets) = (value(Mib::Ip6OutMcastPkts), value(Mib::Ip6OutMcastOctets));
+    let reports = value(Mib::Ip6OutDiscards).min(packets);
+    counters.take_off(Mib::Ip6OutDiscards.name(), link, reports);
     for mib in [Mib::Ip6OutRequests, Mib::Ip6OutTransmits, Mib::Ip6OutMcastPkts] {
         counters.take_off(mib.name(), link, packets);
     }
     for mib in [Mib::Ip6OutOctets, Mib::Ip6OutMcastOctets] {
         counters.take_off(mib.name(), link, octets);
     }
-    packets
+    [reports, packets - reports]
 }
 
 /// Takes the counters that sending `frame` moved off `counters`. Linux: ndisc_send_skb, mld_sendpack.

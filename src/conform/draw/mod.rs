@@ -29,9 +29,9 @@ const STEP: u64 = 20_000;
 /// Frames of a box, and of one in which packets wait for next hops that do not answer.
 const FRAMES: usize = 400;
 const FRAMES_SLOW: usize = 150;
-/// One in so many boxes is slow.
+/// One in so many boxes is slow, and in another the router is told of ways.
 const SLOW: u64 = 5;
-/// In one of so many the router is taught of neighbours, and in two of ways.
+/// In one of so many the router is taught of neighbours.
 const TAUGHT: u64 = 16;
 
 /// What the boxes of a run are of.
@@ -75,7 +75,7 @@ pub fn draw(seed: u64, number: u64, limit: usize, boxes: Boxes, given: Option<&S
         (None, Boxes::Mixed) => mixed::scenario(&mut router, slow),
         (None, _) => ip6::scenario(&mut router, slow),
     };
-    let told = given.is_none() && !slow && number % (TAUGHT / 2) == 3;
+    let told = given.is_none() && number % SLOW == 3;
     match boxes {
         Boxes::V4 if told => ip4::listens(&mut router, &mut scenario),
         Boxes::V6 if told => ip6::listens(&mut router, &mut scenario),

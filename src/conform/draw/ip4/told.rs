@@ -61,7 +61,7 @@ impl Maker {
             return Some(known);
         }
         let way = self.lot.pick(&self.site.ways)?;
-        let several = self.lot.pick(&self.site.several).filter(|_| self.lot.chance(35));
+        let several = self.lot.pick(&self.site.several).filter(|_| self.lot.chance(50));
         let limited = self.lot.pick(&self.site.limited).filter(|_| self.lot.chance(50));
         let target = several.or(limited).or_else(|| self.lot.pick(&self.site.targets))?;
         let near = self.lot.pick(&way.near).filter(|_| self.lot.chance(20));

@@ -35,8 +35,8 @@ impl Maker {
         // A link that is too small for IPv6 does not carry them.
         let way = self.lot.pick(&self.site.ways).filter(|way| way.mtu >= MIN_MTU as usize)?;
         match self.lot.below(10) {
-            0..=3 => self.too_big(&way),
-            4..=5 => self.redirect(&way),
+            0..=2 => self.too_big(&way),
+            3..=5 => self.redirect(&way),
             _ => {
                 let (dst, size) = self.lately().filter(|(dst, _)| self.spend(*dst))?;
                 let answered = self.lot.chance(30);
@@ -115,10 +115,13 @@ impl Maker {
             None => (self.lot.pick(&routers).unwrap_or(any), self.about()?),
         };
         self.told.push((dst, 1280));
+        let net = self.lot.pick(&self.site.targets)?;
+        let far = self.lot.host(net);
         let target = match self.lot.below(10) {
             0..=1 => dst,
             2 => any,
-            3..=4 => self.lot.pick(&way.near)?,
+            3 => far,
+            4..=5 => self.lot.pick(&way.near)?,
             _ => self.lot.pick(&routers).unwrap_or(any),
         };
         let named = if self.lot.chance(95) { dst } else { self.lot.one(&["ff02::9", "::"]).parse().ok()? };

@@ -13,15 +13,12 @@ use crate::conform::Frame;
 use crate::scenario::Scenario;
 use crate::wire::eth::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthHdr};
 use crate::wire::ip4::{FRAG_DF, FRAG_MF, Ip4Hdr};
-use crate::wire::proto;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use zerocopy::IntoBytes;
 
 /// How often one sender speaks that is not on the link.
 const USES: usize = 4;
-/// Longest ICMP message to the router itself.
-const ECHO_MAX: usize = 540;
 /// Most bytes of a packet where the router may cut it into pieces of eight: the far end of a link takes no more than a thousand
 /// frames at once (`net.core.netdev_max_backlog`).
 const CUT_SMALL_MAX: usize = 4000;
@@ -203,7 +200,6 @@ impl Maker {
         let protocol = payload::protocol(&mut self.lot, &self.site, fate);
         let headers = Ip4Hdr::LEN + options.len();
         let size = parts::size(&mut self.lot, &self.site.edges, way.mtu, headers);
-        let size = if fate != Fate::Passes && protocol == proto::ICMP { size.min(ECHO_MAX) } else { size };
         let tiny = self.site.edges.iter().any(|&mtu| mtu < 100);
         let size = if tiny { size.min(CUT_SMALL_MAX) } else { size };
         let frag = match self.lot.below(24) {

@@ -37,10 +37,10 @@ fn option(lot: &mut Lot, hops: &[Ipv4Addr], far: &[Ipv4Addr], into: &mut Vec<u8>
             into.extend(lot.bytes(rest));
         }
         4..=14 => into.extend(vec![opt::NOP; 1 + lot.below(4)]),
-        15..=34 => addresses(lot, opt::RR, hops, far, into),
-        35..=54 => times(lot, hops, into),
-        55..=65 => addresses(lot, opt::LSRR, hops, far, into),
-        66..=76 => addresses(lot, opt::SSRR, hops, far, into),
+        15..=31 => addresses(lot, opt::RR, hops, far, into),
+        32..=50 => times(lot, hops, into),
+        51..=61 => addresses(lot, opt::LSRR, hops, far, into),
+        62..=76 => addresses(lot, opt::SSRR, hops, far, into),
         77..=84 => {
             let len = lot.one(&[4, 4, 4, 4, 3, 2, 5]);
             let value = lot.one(&[0, 0, 0, 1]);

@@ -26,6 +26,9 @@ pub fn listens(lot: &mut Lot, s: &mut Scenario) {
             set(s, format!("net.ipv4.{name}"), value);
         }
     }
+    for route in s.route.iter_mut().filter(|r| r.kind.is_none() && r.mtu.is_none()) {
+        route.mtu = lot.maybe(20, &[1000, 1280, 1400, 1500]);
+    }
 }
 
 impl Maker {
@@ -41,7 +44,10 @@ impl Maker {
                 let own = self.lot.pick(&way.own)?;
                 let src = if answered { self.once(dst)? } else { self.source(&way, dst)? };
                 let edges = std::mem::replace(&mut self.site.edges, vec![size]);
-                let mut packet = self.packet(&way, src, if answered { own } else { dst });
+                // Short ones do not meet what was told.
+                let tries = 1 + self.lot.below(3);
+                let packets = (0..tries).map(|_| self.packet(&way, src, if answered { own } else { dst }));
+                let mut packet = packets.max_by_key(Vec::len)?;
                 self.site.edges = edges;
                 packet.truncate(way.mtu);
                 Some(frame(&way, packet))
@@ -106,7 +112,9 @@ impl Maker {
 
     fn redirect(&mut self, way: &Way) -> Option<Frame> {
         let here: Vec<_> = self.site.first_hops.iter().filter(|hop| hop.0 == way.link).cloned().collect();
-        let (router, dst) = match self.lot.pick(&here).filter(|_| self.lot.chance(90)) {
+        let many: Vec<_> = here.iter().filter(|hop| self.site.several.contains(&hop.2)).cloned().collect();
+        let hop = self.lot.pick(&many).filter(|_| self.lot.chance(50)).or_else(|| self.lot.pick(&here));
+        let (router, dst) = match hop.filter(|_| self.lot.chance(90)) {
             Some((_, router, net)) => {
                 let dst = self.lot.host4(net);
                 (router, Some(dst).filter(|dst| !self.site.is_local(*dst))?)

@@ -23,8 +23,6 @@ use zerocopy::IntoBytes;
 const USES: usize = 5;
 /// Longest packet with extension headers: a longer frame comes to the kernel in pieces, and some rules read only the first.
 const WHOLE_MAX: usize = 3800;
-/// Longest ICMPv6 message to the router itself.
-const ECHO_MAX: usize = 540;
 /// Addresses with rules of their own. Answers to the last ones may find a way.
 const ODD_SOURCES: [&str; 8] =
     ["::", "::", "::1", "ff02::1", "ff0e::7", "fe80::", "::ffff:1.2.3.4", "::1.2.3.4"];
@@ -186,8 +184,6 @@ impl Maker {
         let Chain { first, bytes: headers, plain } = chain;
         let mtu = if headers.is_empty() { way.mtu } else { way.mtu.min(WHOLE_MAX) };
         let size = parts::size(&mut self.lot, &self.site.edges, mtu, Ip6Hdr::LEN + headers.len());
-        // What the router says back to an echo is never cut: see the module.
-        let size = if local && protocol == proto::ICMPV6 { size.min(ECHO_MAX) } else { size };
         // First fragments that end within the header of their protocol. RFC 7112 5
         let size = if local && !plain && self.lot.chance(45) { size.min(self.lot.below(9)) } else { size };
         let content = Content { protocol, src, dst, local, hops, size, sums: plain };

@@ -43,7 +43,10 @@ impl Maker {
                 let own = self.lot.pick(&way.own)?;
                 let src = if answered { dst } else { self.source(&way, false)? };
                 let edges = std::mem::replace(&mut self.site.edges, vec![size]);
-                let (mut packet, _) = self.packet(&way, src, if answered { own } else { dst });
+                // Short ones do not meet what was told.
+                let tries = 1 + self.lot.below(3);
+                let packets = (0..tries).map(|_| self.packet(&way, src, if answered { own } else { dst }).0);
+                let mut packet = packets.max_by_key(Vec::len)?;
                 self.site.edges = edges;
                 packet.truncate(way.mtu);
                 Some(frame(&way, packet))

@@ -32,14 +32,29 @@ pub struct Leg {
 impl Leg {
     /// The leg `member` of `group`, by which `path` leads. O(members).
     pub fn new<A: Ip>(path: &Path<A>, prefix_len: u8, group: &Group, member: &Member) -> Leg {
-        let Member { object, oif, via, .. } = *member;
-        if object != 0 {
-            return Leg { object, table: 0, metric: 0, prefix_len: 0, oif, via, nth: 0 };
+        let hop = (member.oif, member.via);
+        if member.object != 0 {
+            return Leg::of_object(member.object, hop);
         }
         let before = group.members.iter().take_while(|m| !std::ptr::eq(*m, member));
-        let nth = before.filter(|m| (m.oif, m.via) == (oif, via)).count().min(255) as u8;
+        let nth = before.filter(|m| (m.oif, m.via) == hop).count().min(255) as u8;
+        Leg { nth, ..Leg::of_route::<A>(path.table, path.metric, prefix_len, hop) }
+    }
+
+    /// The next hop, by interface index and gateway, that is a nexthop object.
+    pub fn of_object(object: u32, (oif, via): (u32, Option<IpAddr>)) -> Leg {
+        Leg { object, table: 0, metric: 0, prefix_len: 0, oif, via, nth: 0 }
+    }
+
+    /// The first such next hop of a route's own.
+    pub fn of_route<A: Ip>(
+        table: u32,
+        metric: u32,
+        prefix_len: u8,
+        (oif, via): (u32, Option<IpAddr>),
+    ) -> Leg {
         let prefix_len = if A::V6 { prefix_len } else { 0 };
-        Leg { object, table: path.table, metric: path.metric, prefix_len, oif, via, nth }
+        Leg { object: 0, table, metric, prefix_len, oif, via, nth: 0 }
     }
 }
 

@@ -7,12 +7,21 @@ use std::collections::BTreeMap;
 
 /// The value of each counter that the kernel shows. A file that is not there (no IPv6) shows none.
 pub fn counters() -> BTreeMap<Mib, u64> {
-    // Not /proc/net: that is the namespace of the process, not of this thread.
-    let read = |file| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
-    let mut all = pairs_of_lines(&read("snmp"));
+    let mut all = datagrams();
     all.append(&mut pairs_of_lines(&read("netstat")));
+    all
+}
+
+/// Those of them that every IP host has, ICMP's among them: all but `netstat`'s.
+pub fn datagrams() -> BTreeMap<Mib, u64> {
+    let mut all = pairs_of_lines(&read("snmp"));
     all.append(&mut lines_of_pairs(&read("snmp6")));
     all
+}
+
+fn read(file: &str) -> String {
+    // Not /proc/net: that is the namespace of the process, not of this thread.
+    std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default()
 }
 
 fn pairs_of_lines(text: &str) -> BTreeMap<Mib, u64> {

@@ -10,21 +10,12 @@ impl Mirror {
     /// Looks whether the kernel does more with options than warren. To be called now and then.
     pub(super) fn check_labels(&mut self) -> Result<(), SyncError> {
         let traces = self.writer.draft().ifaces.iter().any(|iface| iface.conf6.ioam6_enabled != 0);
-        let ioam = traces && has(generic::IOAM_NAMESPACES)?;
-        let ioam = ioam.then_some({
-            "the kernel has IOAM namespaces, into whose traces warren does not write; remove them: ip ioam namespace show"
-        });
-        let domains = |objects, protocol| {
-            Ok::<_, SyncError>(has(objects)?.then(|| {
-                format!(
-                    "the kernel has {protocol} domains, whose labels warren would refuse; remove them with netlabelctl"
-                )
-            }))
+        let v4 = has(generic::CIPSO_DOMAINS)?.then(|| domains("CIPSO"));
+        let v6 = if traces && has(generic::IOAM_NAMESPACES)? {
+            Some(TRACES.to_owned())
+        } else {
+            has(generic::CALIPSO_DOMAINS)?.then(|| domains("CALIPSO"))
         };
-        let v4 = domains(generic::CIPSO_DOMAINS, "CIPSO")?;
-        let v6 = ioam
-            .map(str::to_owned)
-            .map_or_else(|| domains(generic::CALIPSO_DOMAINS, "CALIPSO"), |r| Ok(Some(r)))?;
         for (family, reason) in [(Family::V4, v4), (Family::V6, v6)] {
             if let Some(place) = self.reasons.labels.get_mut(family as usize) {
                 *place = reason;
@@ -32,6 +23,14 @@ impl Mirror {
         }
         Ok(())
     }
+}
+
+const TRACES: &str = "the kernel has IOAM namespaces, into whose traces warren does not write; remove them: ip ioam namespace show";
+
+fn domains(protocol: &str) -> String {
+    format!(
+        "the kernel has {protocol} domains, whose labels warren would refuse; remove them with netlabelctl"
+    )
 }
 
 /// A kernel that cannot say has none.

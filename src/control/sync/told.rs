@@ -40,7 +40,7 @@ impl Told {
 
     /// Looks whether messages came. To be called now and then.
     pub(super) fn look(&mut self) {
-        let counters = kernel::counters();
+        let counters = kernel::datagrams();
         let messages = MESSAGES.iter().filter_map(|mib| counters.get(mib)).sum();
         self.due |= self.messages != messages;
         self.messages = messages;
@@ -65,8 +65,8 @@ impl Mirror {
                 self.writer.set_exceptions(v4, v6);
                 self.told.due = false;
             }
-            // It is tried again: routes change, or a family is not there.
-            Err(Error::Interrupted { .. } | Error::Malformed { .. } | Error::Refused { .. }) => {}
+            // It is tried again: routes change.
+            Err(Error::Interrupted { .. } | Error::Malformed { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         self.told.not_before = start + POLL.max(start.elapsed() * 10);
@@ -74,7 +74,11 @@ impl Mirror {
     }
 
     fn exceptions<A: Addr>(&mut self, now: u64) -> Result<Exceptions<A>, Error> {
-        let dumped = self.requests.exceptions(A::FAMILY)?;
+        let dumped = match self.requests.exceptions(A::FAMILY) {
+            // A family that is not there was told nothing.
+            Err(Error::Refused { .. }) => Vec::new(),
+            dumped => dumped?,
+        };
         Ok(dumped.iter().filter_map(|msg| self.exception::<A>(msg, now)).collect())
     }
 
@@ -89,19 +93,8 @@ impl Mirror {
         let (route, object, hop) =
             [true, false].into_iter().find_map(|exactly| self.owner(msg, dst, |hop| owns(hop, exactly)))?;
         let leg = match object {
-            0 => {
-                let prefix_len = if A::V6 { route.dst.len() } else { 0 };
-                Leg {
-                    object,
-                    table: route.table,
-                    metric: route.metric,
-                    prefix_len,
-                    oif,
-                    via: hop.via,
-                    nth: 0,
-                }
-            }
-            _ => Leg { object, table: 0, metric: 0, prefix_len: 0, oif, via: hop.via, nth: 0 },
+            0 => Leg::of_route::<A>(route.table, route.metric, route.dst.len(), (oif, hop.via)),
+            _ => Leg::of_object(object, (oif, hop.via)),
         };
         // Without a gateway a redirect says that the destination is on the link.
         let gateway = (hop.via != shown).then(|| shown.and_then(A::from_ip).unwrap_or(dst));

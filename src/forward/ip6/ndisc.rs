@@ -9,7 +9,6 @@ use super::own::{self, Made};
 use super::pieces::{self, Way};
 use super::route::{Kind, Route};
 use super::{icmp, output};
-use crate::frame::PktType;
 use crate::iface::Iface;
 use crate::stats::Mib;
 use crate::wire::icmp::v6;
@@ -17,7 +16,7 @@ use crate::wire::ip6::{self, Ip6Hdr};
 use crate::wire::ndisc::Redirect;
 use crate::wire::proto;
 use std::net::{IpAddr, Ipv6Addr};
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::FromBytes;
 
 const NO_HEADER: Rule = Rule::new("no redirect: there is no header to quote", "", "ndisc_send_redirect");
 const DESTINATION_LIMIT: Rule =
@@ -101,9 +100,8 @@ fn send<'a, O: Observer>(
         act.unsent(TOO_LONG, format_args!("{len} bytes to {dst}"));
         act.stats.mib(Mib::Ip6OutRequests, Some(out.slot), 1);
         act.stats.mib(Mib::Ip6FragFails, Some(out.slot), 1);
-        let bytes = [header.as_bytes(), body].concat();
-        let quote = Quote { bytes: &bytes, hops: header.hop_limit, pkt_type: PktType::Host, iif: out };
-        return icmp::send(act, &quote, ReplyKind::TooBig(output::route_mtu(back, out.conf6.mtu)));
+        let mtu = output::route_mtu(back, out.conf6.mtu);
+        return pieces::tell(act, out, &header, body, ReplyKind::TooBig(mtu));
     }
     if !pieces::send(act, way, &header, body, out) {
         return;

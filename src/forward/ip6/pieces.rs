@@ -86,9 +86,20 @@ fn lose<'a, O: Observer>(act: &mut Act<'a, '_, O>, way: Way<'a, '_>, header: &Ip
     if header.next_header == proto::ICMPV6 && body.first() != Some(&v6::REDIRECT) {
         return;
     }
+    tell(act, way.oif, header, body, ReplyKind::Unreachable(v6::NOROUTE));
+}
+
+/// Tells this router, as the sender of a packet, that it could not go out by `oif`.
+pub fn tell<O: Observer>(
+    act: &mut Act<'_, '_, O>,
+    oif: &Iface,
+    header: &Ip6Hdr,
+    body: &[u8],
+    kind: ReplyKind,
+) {
     let bytes = [header.as_bytes(), body].concat();
-    let quote = Quote { bytes: &bytes, hops: header.hop_limit, pkt_type: PktType::Host, iif: way.oif };
-    icmp::send(act, &quote, ReplyKind::Unreachable(v6::NOROUTE));
+    let quote = Quote { bytes: &bytes, hops: header.hop_limit, pkt_type: PktType::Host, iif: oif };
+    icmp::send(act, &quote, kind);
 }
 
 fn piece<'a, O: Observer>(

@@ -258,10 +258,9 @@ fn echo<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) {
             format_args!("to {peer}"),
         );
     }
-    // Nobody's address is this host's own to the kernel. Linux: ip_route_output_key_hash_rcu.
     if peer.is_unspecified() {
-        src = if src.is_unspecified() { Ipv4Addr::LOCALHOST } else { src };
-        peer = src;
+        peer = route::peer(peer, src);
+        src = peer;
     }
     let mut key = route::own_key(act.env, src, peer, tos & 0x1e);
     key.ipproto = proto::ICMP;
@@ -357,7 +356,7 @@ fn tcp<O: Observer>(act: &mut Act<'_, '_, O>, packet: &Packet<'_, '_>) -> Result
     // The ECN bits are the sender's business alone.
     let tos = hdr.tos & !3;
     let repeated = repeated(act, packet);
-    let to = repeated.as_ref().and_then(|r| r.first_hop).unwrap_or(dst);
+    let to = route::peer(repeated.as_ref().and_then(|r| r.first_hop).unwrap_or(dst), src);
     let mut key = route::own_key(act.env, src, to, tos & 0x1e);
     let (sport, dport) = l4::ports(proto::TCP, packet.data);
     (key.sport, key.dport) = (u16::from_be_bytes(dport), u16::from_be_bytes(sport));

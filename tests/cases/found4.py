@@ -124,8 +124,9 @@ def places(kind, pointer, *hops):
     return Raw(bytes([kind, 3 + len(body), pointer]) + body)
 
 
-for name, accept in (("", 0), ("-accepted", 1)):
-    case = Case(f"ip4-error-by-own-hop{name}", "An error that goes back by an address of the router itself comes in by lo, where that is no source for a packet that is to go on.", router(sysctl={**routed, "net.ipv4.conf.all.accept_local": accept}))
+for name, accept, strict in (("", 0, 0), ("-accepted", 1, 0), ("-filtered", 1, 1)):
+    values = {"net.ipv4.conf.all.accept_local": accept, "net.ipv4.conf.all.rp_filter": strict}
+    case = Case(f"ip4-error-by-own-hop{name}", "An error that goes back by an address of the router itself comes in by lo, where that is no source for a packet that is to go on; where local sources are accepted it comes by the right way.", router(sysctl={**routed, **values}))
     case.ip4(dst="10.0.1.254", options=[places(131, 4, "10.0.2.99")])
 
 for name, table_of in (("", ""), ("-routed", route("224.0.0.0/4", via="10.0.2.1", dev="p1"))):
@@ -134,6 +135,10 @@ for name, table_of in (("", ""), ("-routed", route("224.0.0.0/4", via="10.0.2.1"
     for hop in ("239.1.2.3", "0.0.0.0", "255.255.255.255"):
         case.ip4(dst="10.0.1.254", options=[places(131, 40, "10.0.9.9", hop), twice])
         case.ip4(dst="10.0.2.254", options=[places(131, 40, "10.0.9.9", hop), twice])
+
+case = Case("ip4-reset-first-hop", "A reset whose first hop back is nobody's goes to the router itself.", router(sysctl=routed))
+for hop in ("0.0.0.0", "10.0.1.7"):
+    case.ip4(TCP(sport=1025, dport=53, flags="S"), dst="10.0.1.254", options=[places(131, 40, "10.0.9.9", hop)])
 
 case = Case("ip4-reset-too-long", "A reset may not be cut: where its options make it too long for the way, there is none.", router().replace('dst = "10.1.0.0/16"', 'mtu = 68\ndst = "10.1.0.0/16"', 1))
 for records in (1, 2, 6, 7):

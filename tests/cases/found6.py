@@ -221,6 +221,11 @@ for sender in ("2001:db8:b4::{}", "2001:db8:b5::{}"):
     case.ip6(udp(1400), src=sender.format(9), hlim=1)
     case.ip6(udp(1400), src=sender.format(10), dst="2001:db8:1::fe")
 
+ours = route("2001:db8:b6::/48", dev="lo", type_="local") + route("2001:db8:b7::/48", via="fe80::1:7", dev="p0") + neighbour("p0", "fe80::1:7")
+case = Case("ip6-redirect-to-itself", "A redirect is sent to whoever is not behind a gateway, and be it this router.", router(ours))
+for src, dst in (("2001:db8:b6::1", "2001:db8:b7::1"), ("2001:db8:1::fe", "2001:db8:b7::2"), ("2001:db8:b6::2", "2001:db8:1::1")):
+    case.ip6(src=src, dst=dst)
+
 barred = route("::/0", type_="prohibit", metric=10)
 case = Case("ip6-destination-prohibited", "A packet to :: that a route prohibits counts as one with a wrong address.", router(barred))
 case.ip6(dst="::")

@@ -184,9 +184,7 @@ pub fn send<O: Observer>(
     // RFC 1812 4.3.2.5: precedence 6, the rest of the TOS kept. Linux: RT_TOS | IPTOS_PREC_INTERNETCONTROL.
     let tos = offender.tos & 0x1e | 0xc0;
     let spoken_to = source(act, quote, decision).unwrap_or(Ipv4Addr::UNSPECIFIED);
-    // A hop that is nobody's is this host itself. Linux: ip_route_output_key_hash_rcu.
-    let ourselves = if spoken_to.is_unspecified() { Ipv4Addr::LOCALHOST } else { spoken_to };
-    let to = if to.is_unspecified() { ourselves } else { to };
+    let to = route::peer(to, spoken_to);
     let mut key = route::own_key(env, spoken_to, to, tos);
     // Type and code stand where a rule finds the destination port. Linux: fl4_icmp_type, fl4_dport.
     (key.ipproto, key.dport) = (proto::ICMP, u16::from_be_bytes([kind_byte, code]));

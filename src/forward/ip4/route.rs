@@ -146,6 +146,12 @@ pub fn own_key(env: Env<'_>, src: Ipv4Addr, dst: Ipv4Addr, tos: u8) -> RuleKey<I
     RuleKey { src, dst, iif, oif: 0, tos, mark: 0, ipproto: 0, sport: 0, dport: 0 }
 }
 
+/// Whom this host, as `own`, means by `to`: nobody's address is its own. Linux: ip_route_output_key_hash_rcu.
+pub fn peer(to: Ipv4Addr, own: Ipv4Addr) -> Ipv4Addr {
+    let ourselves = if own.is_unspecified() { Ipv4Addr::LOCALHOST } else { own };
+    if to.is_unspecified() { ourselves } else { to }
+}
+
 fn key_of<O: Observer>(cx: &Ctx<'_, '_, O>, packet: &Packet<'_>, dst: Ipv4Addr) -> RuleKey<Ipv4Addr> {
     let hdr = packet.hdr;
     let mut key = RuleKey { iif: cx.iif.index, ..own_key(cx.env, hdr.src(), dst, hdr.tos) };
@@ -328,7 +334,8 @@ fn validate_source<O: Observer>(
     cx.check(D::V4SourceInvalid, matches!(back.found, RouteType::Unicast | RouteType::Local))?;
     cx.check(D::V4SourceLocal, back.found != RouteType::Local || accept_local)?;
     let members = back.group.map_or(&[][..], |g| &g.members[..]);
-    let here = members.iter().any(|m| m.oif == cx.iif.index);
+    let here = members.iter().any(|m| m.oif == cx.iif.index)
+        || back.found == RouteType::Local && cx.iif.kind == LinkKind::Loopback;
     let on_link = |route: &Route<'_>| route.member.is_some_and(|m| m.via.is_none());
     if here {
         cx.rule(if on_link(&back) { "source: on the link" } else { "source: by the interface it came from" });

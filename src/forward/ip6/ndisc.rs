@@ -61,7 +61,7 @@ fn prepare<'a, O: Observer>(
     }
     let back = own::output(env, Made::icmp(v6::REDIRECT, 0), Some(src), hdr.src(), quote.iif.index, &[]);
     // On any link: the kernel does not ask whether it is the one that the packet came from.
-    let leads = back.kind == Kind::Unicast || back.is_over_lo();
+    let leads = matches!(back.kind, Kind::Unicast | Kind::Local) || back.is_over_lo();
     let told = back.exception.and_then(|e| e.gateway);
     let near = told.map_or(back.member.is_some_and(|m| m.via.is_none()), |gateway| gateway == hdr.src());
     let on_link = leads && near;
@@ -93,13 +93,13 @@ fn send<'a, O: Observer>(
     let Some(body) = message.write(src, dst, &mut room).and_then(|len| room.get(..len)) else { return };
     let mut header = Ip6Hdr::new(body.len() as u16, proto::ICMPV6, 255, src, dst);
     header.set_traffic_class(iif.conf6.ndisc_tclass as u8);
-    let way = Way { route: back, oif: out, slot: out.slot };
+    let way = Way { route: back, oif: out, slot: back.oif(env).unwrap_or(out).slot };
     let len = Ip6Hdr::LEN + body.len();
     if !way.fits(len) && !back.is_over_lo() {
         // It may not be cut, and who is told is its sender. Linux: ip6_fragment (fail_toobig).
         act.unsent(TOO_LONG, format_args!("{len} bytes to {dst}"));
         act.stats.mib(Mib::Ip6OutRequests, Some(out.slot), 1);
-        act.stats.mib(Mib::Ip6FragFails, Some(out.slot), 1);
+        act.stats.mib(Mib::Ip6FragFails, Some(way.slot), 1);
         let mtu = output::route_mtu(back, out.conf6.mtu);
         return pieces::tell(act, out, &header, body, ReplyKind::TooBig(mtu));
     }

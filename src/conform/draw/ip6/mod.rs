@@ -11,6 +11,7 @@
 //! * Removed routes beside routes for some sources of the same prefix: what the kernel finds then depends on all that was
 //!   there before (fib6_find_prefix).
 //! * Tentative, optimistic and temporary addresses: a box checks none for duplicates, and temporary ones are made by lot.
+//! * Path MTUs to the router itself: it would cut what it says to itself, and the host behind puts fragments together.
 //! * Sockets of programs, IPsec, tunnels, filters, VRF: not in the language of scenarios.
 
 pub mod flows;

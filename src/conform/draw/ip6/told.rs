@@ -68,7 +68,8 @@ impl Maker {
         let way = self.lot.pick(&self.site.ways)?;
         let target = self.lot.pick(&self.site.targets)?;
         let near = self.lot.pick(&way.near).filter(|_| self.lot.chance(20));
-        Some(near.unwrap_or_else(|| self.lot.host(target)))
+        let dst = near.unwrap_or_else(|| self.lot.host(target));
+        Some(dst).filter(|dst| !self.site.is_local(*dst))
     }
 
     /// A packet that the router may have sent to `dst`: what is quoted of it.

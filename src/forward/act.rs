@@ -234,7 +234,8 @@ impl<'a, O: Observer> Act<'a, '_, O> {
     fn push(&mut self, oif: &Iface, source: Source, start: usize, len: usize, offload: Offload) {
         // Where the frame starts at the IP header, so does the place of the checksum.
         let offload = if oif.kind == LinkKind::Raw { offload.skip(EthHdr::LEN as u16) } else { offload };
-        let output = Output { oif: oif.index, source, start: start as u32, len: len as u32, offload };
+        let output =
+            Output { oif: oif.index, source, start: start as u32, len: len as u32, offload, slot: oif.slot };
         if self.out.push(output) {
             self.stats.link(Link::TxPackets, oif.slot, 1);
             self.stats.link(Link::TxBytes, oif.slot, len as u64);

@@ -42,6 +42,8 @@ pub struct Meta {
     pub offload: Offload,
     /// Bytes on the wire; more than `len()` when the port could not hold all.
     pub wire_len: u32,
+    /// Of what this router said to itself: where the way is counted that it took.
+    pub way: Option<u16>,
 }
 
 /// A received frame: `bytes` is the memory lent for it, the frame itself starts at `start` (headroom before it).

@@ -24,6 +24,8 @@ pub struct Output {
     pub len: u32,
     /// Checksum and segmentation left to do.
     pub offload: Offload,
+    /// Where the way that it takes is counted: of what goes over lo, the link that has the address.
+    pub slot: u16,
 }
 
 /// The outputs of one batch with the memory of those that were made.
@@ -48,6 +50,13 @@ impl Outputs {
             self.list.push(output);
         }
         room
+    }
+
+    /// Says of the last one where its way is counted.
+    pub fn count_last_at(&mut self, slot: u16) {
+        if let Some(last) = self.list.last_mut() {
+            last.slot = slot;
+        }
     }
 
     /// All outputs, in the order in which they were decided.
@@ -111,8 +120,14 @@ mod tests {
         let mut out = Outputs::new(2, 8);
         let (start, bytes) = out.scratch.take(4).unwrap();
         bytes.copy_from_slice(b"made");
-        let base =
-            Output { oif: 1, source: Source::Made, start: start as u32, len: 4, offload: Offload::default() };
+        let base = Output {
+            oif: 1,
+            source: Source::Made,
+            start: start as u32,
+            len: 4,
+            offload: Offload::default(),
+            slot: 1,
+        };
         assert!(out.push(base));
         assert!(out.push(Output { source: Source::Received(0), start: 1, len: 4, ..base }));
         assert!(!out.push(base), "the list is full");

@@ -108,8 +108,14 @@ fn send<O: Observer>(act: &mut Act<'_, '_, O>, oif: &Iface, to: [u8; 6], arp: &A
         body.copy_from_slice(arp.as_bytes());
     }
     let offload = Offload::default();
-    let output =
-        Output { oif: oif.index, source: Source::Made, start: start as u32, len: LEN as u32, offload };
+    let output = Output {
+        oif: oif.index,
+        source: Source::Made,
+        start: start as u32,
+        len: LEN as u32,
+        offload,
+        slot: oif.slot,
+    };
     if act.out.push(output) {
         act.stats.link(Link::TxPackets, oif.slot, 1);
         act.stats.link(Link::TxBytes, oif.slot, LEN as u64);

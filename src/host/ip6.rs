@@ -146,9 +146,12 @@ fn is_anycast<O>(act: &Act<'_, '_, O>, dst: Ipv6Addr) -> bool {
 }
 
 /// The counters of the interface that the local route names: the one that has the address. Of several the one that
-/// received the packet comes first. Linux: ip6_dst_idev.
+/// received the packet comes first; what comes over lo brings its route along. Linux: ip6_dst_idev.
 pub fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
     let (dst, iif, env) = (packet.hdr.dst(), packet.local.iif, act.env);
+    if let Some(slot) = packet.local.meta.way {
+        return slot;
+    }
     let Some(table) = env.view.table::<Ipv6Addr>(TABLE_LOCAL).filter(|_| !dst.is_multicast()) else {
         return iif.slot;
     };
@@ -271,7 +274,11 @@ fn notify(quoted: &[u8]) -> Result<(&Ip6Hdr, u8), D> {
     let (hdr, _) = Ip6Hdr::ref_from_prefix(quoted).map_err(|_| D::V6IcmpShort)?;
     let (at, kind, _) = ip6::skip_ext(quoted, Ip6Hdr::LEN, hdr.next_header).ok_or(D::V6IcmpQuote)?;
     quoted.get(at..at + 8).ok_or(D::V6IcmpShort)?;
-    if matches!(kind, proto::TCP | proto::UDP) { Err(D::V6IcmpQuote) } else { Ok((hdr, kind)) }
+    if matches!(kind, proto::TCP | proto::UDP | proto::UDPLITE) {
+        Err(D::V6IcmpQuote)
+    } else {
+        Ok((hdr, kind))
+    }
 }
 
 /// RFC 4443 4.2: from the address asked if it is ours alone, else from one that suits the way back; with the same data

@@ -1,4 +1,5 @@
-//! The loopback interface: what leaves by it comes in by it. Of IPv4 its route comes with it, so that no source is looked at.
+//! The loopback interface: what leaves by it comes in by it. Of IPv4 its route comes with it, so that no source is looked at;
+//! of IPv6 as much of it as says where it is counted.
 //! Linux: loopback_xmit, ip_rcv_finish_core.
 //!
 //! Only messages of this router to itself take this way, errors about packets that bear its own address first of all.
@@ -22,10 +23,11 @@ pub fn hear(host: &mut Host, forwarder: &mut Forwarder, env: Env<'_>, batch: &[F
     let mut seen = 0;
     while seen < forwarder.out.len() {
         let new = forwarder.out.iter().skip(seen).filter(|o| o.oif == lo.index);
-        let said: Vec<Vec<u8>> = new.map(|o| forwarder.out.bytes(o, batch).to_vec()).collect();
+        let said: Vec<_> = new.map(|o| (o.slot, forwarder.out.bytes(o, batch).to_vec())).collect();
         seen = forwarder.out.len();
-        for mut bytes in said {
-            let meta = Meta { iif: lo.index, wire_len: bytes.len() as u32, ..Meta::default() };
+        for (slot, mut bytes) in said {
+            let meta =
+                Meta { iif: lo.index, wire_len: bytes.len() as u32, way: Some(slot), ..Meta::default() };
             let Some(frame) = Frame::new(&mut bytes, 0, meta) else { continue };
             if let Some((hdr, len)) = arrived4(env, lo, frame.bytes()) {
                 let mut nobody = Unobserved;

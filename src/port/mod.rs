@@ -221,7 +221,7 @@ fn vlan(bytes: &[u8]) -> Option<u16> {
 
 /// The metadata of a frame whose link-layer facts stand in its own bytes.
 pub fn meta(iif: u32, mac: [u8; 6], bytes: &[u8], offload: Offload, wire_len: u32) -> Meta {
-    Meta { iif, pkt_type: pkt_type(bytes, mac), vlan: vlan(bytes), offload, wire_len }
+    Meta { iif, pkt_type: pkt_type(bytes, mac), vlan: vlan(bytes), offload, wire_len, way: None }
 }
 
 #[cfg(test)]

@@ -225,6 +225,12 @@ ours = route("2001:db8:b6::/48", dev="lo", type_="local") + route("2001:db8:b7::
 case = Case("ip6-redirect-to-itself", "A redirect is sent to whoever is not behind a gateway, and be it this router.", router(ours))
 for src, dst in (("2001:db8:b6::1", "2001:db8:b7::1"), ("2001:db8:1::fe", "2001:db8:b7::2"), ("2001:db8:b6::2", "2001:db8:1::1")):
     case.ip6(src=src, dst=dst)
+case.ip6(src="fe80::", dst="2001:db8:2::1", dev="p1")
+
+case = Case("ip6-own-source", "What the router says to itself is counted on the link that it chose for it, and as an error if no program here sent what it is about.", router())
+for nh in (17, 59, 136):
+    case.ip6(Raw(bytes(40)), nh=nh, src="2001:db8:1::fe", dst="2001:db8:ffff::1")
+case.ip6(Raw(bytes(40)), nh=136, src="fe80::", dst="2001:db8:ffff::1", dev="p1")
 
 barred = route("::/0", type_="prohibit", metric=10)
 case = Case("ip6-destination-prohibited", "A packet to :: that a route prohibits counts as one with a wrong address.", router(barred))

@@ -7,7 +7,7 @@ use super::super::observe::Observer;
 use super::route::Route;
 use super::{icmp, output};
 use crate::frame::PktType;
-use crate::iface::Iface;
+use crate::iface::{Iface, LinkKind};
 use crate::stats::Mib;
 use crate::wire::icmp::v6;
 use crate::wire::ip6::{FRAG_MF, FragHdr, Ip6Hdr};
@@ -121,5 +121,8 @@ fn piece<'a, O: Observer>(
     act.stats.mib(Mib::Ip6OutTransmits, Some(way.slot), 1);
     act.stats.mib(Mib::Ip6OutOctets, Some(way.slot), len as u64);
     act.send_made(way.oif, way.route.next_hop(header.dst()), None, place, iif);
+    if way.oif.kind == LinkKind::Loopback {
+        act.out.count_last_at(way.slot);
+    }
     true
 }

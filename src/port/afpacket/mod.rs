@@ -239,7 +239,7 @@ fn frame(slot: Slot<'_>, iif: u32) -> Option<Frame<'_>> {
     };
     let header = memory.get(start.checked_sub(Offload::LEN)?..)?.first_chunk()?;
     let offload = Offload::decode(header)?;
-    Frame::new(memory, start, Meta { iif, pkt_type, vlan, offload, wire_len })
+    Frame::new(memory, start, Meta { iif, pkt_type, vlan, offload, wire_len, way: None })
 }
 
 /// Sets the socket filter: nothing, or what `admit` says. The filter answers how many bytes to keep.

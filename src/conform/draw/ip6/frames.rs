@@ -125,6 +125,8 @@ impl Maker {
             10..=13 => Some(Ipv6Addr::from_bits(0x2 << 124 | self.lot.bits() >> 4)),
             36..=70 if to_us => self.fresh(|m| m.lot.pick(&way.near)),
             14..=35 => self.fresh(|m| m.lot.pick(&way.near)),
+            // One of the router's own, as an attacker would.
+            73..=74 => self.fresh(|m| m.lot.pick(&way.own)),
             // The first address of a subnet is that of all its routers. RFC 4291 2.6.1
             71..=72 => self.fresh(|m| m.lot.pick(&m.site.on_link).map(|net| net.network())),
             _ => None,
@@ -136,10 +138,6 @@ impl Maker {
             })
         })
         .or_else(|| Some(Ipv6Addr::from_bits(0x2 << 124 | self.lot.bits() >> 4)))
-        .filter(|a| {
-            let own = || self.site.ways.iter().map(|w| &w.own).chain([&self.site.idle]);
-            a.is_unspecified() || !own().any(|own| own.contains(a))
-        })
     }
 
     fn destination(&mut self, way: &Way) -> Option<Ipv6Addr> {

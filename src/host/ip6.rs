@@ -9,7 +9,7 @@ use crate::drop::DropReason as D;
 use crate::forward::act::{Act, Quote};
 use crate::forward::decision::ReplyKind;
 use crate::forward::ip6::own::{self, Made};
-use crate::forward::ip6::{addr, icmp};
+use crate::forward::ip6::{addr, icmp, route};
 use crate::forward::l3::kinds;
 use crate::forward::l3::limit::jiffies;
 use crate::forward::observe::{Observer, Rule};
@@ -161,10 +161,9 @@ pub fn owner<O>(act: &Act<'_, '_, O>, packet: &Packet<'_, '_>) -> u16 {
     let link = links.iter().find(|link| **link == iif.index).or(links.first());
     let link = link.and_then(|link| env.state.ifaces.get(*link));
     // What is taken in the place of a proxied address was to be sent on.
-    let made = Made { ipproto: packet.hdr.next_header, ..Made::default() };
     let onward = || {
-        let (src, bytes) = (Some(packet.hdr.src()), packet.local.bytes);
-        let route = own::output(env, made, src, dst, iif.index, bytes);
+        let request = route::request(env, iif, packet.hdr, packet.local.bytes);
+        let route = route::lookup(env, &request);
         if route.is_over_lo() { env.state.ifaces.loopback() } else { route.oif(env) }
     };
     link.or_else(onward).map_or(iif.slot, |i| i.slot)

@@ -49,8 +49,8 @@ const DEFEND_INTERVAL: Nanos = 10_000_000_000;
 pub enum Told {
     /// Of this IPv4 address.
     V4(Ipv4Addr, Exception<Ipv4Addr>),
-    /// The same, which counts only if some route has its gateway already.
-    Secure4(Ipv4Addr, Exception<Ipv4Addr>),
+    /// The same, which counts only if some route has its gateway already, by this interface.
+    Secure4(u32, Ipv4Addr, Exception<Ipv4Addr>),
     /// Of this IPv6 address.
     V6(Ipv6Addr, Exception<Ipv6Addr>),
 }
@@ -166,9 +166,9 @@ impl Host {
         for told in self.told.drain(..) {
             match told {
                 Told::V4(dst, exception) => writer.set_exception4(dst, exception, now),
-                Told::Secure4(dst, exception) => {
+                Told::Secure4(iif, dst, exception) => {
                     let gateway = exception.gateway.map(IpAddr::V4);
-                    if writer.has_gateway::<Ipv4Addr>(exception.leg.oif, gateway) {
+                    if writer.has_gateway::<Ipv4Addr>(iif, gateway) {
                         writer.set_exception4(dst, exception, now);
                     }
                 }

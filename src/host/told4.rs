@@ -70,7 +70,9 @@ pub fn redirected<O>(
     let (env, none) = (act.env, News::default());
     let Ok((outer, _)) = Ip4Hdr::ref_from_prefix(message.0) else { return none };
     let Ok((route, _)) = route::output(env, &key(env, quoted), None) else { return none };
-    let from_first_hop = route.next_hop(quoted.dst()) == IpAddr::V4(outer.src());
+    // A destination on the link is no gateway to itself.
+    let told = route.exception.and_then(|e| e.gateway).map(IpAddr::V4);
+    let from_first_hop = told.or(route.member.and_then(|m| m.via)) == Some(IpAddr::V4(outer.src()));
     if code & 7 > 3 || !from_first_hop || !takes(env, iif, outer.src(), gateway) {
         return none;
     }
@@ -95,8 +97,12 @@ pub fn redirected<O>(
     let (mtu, locked) = known.map_or((0, false), |e| (e.mtu, e.locked));
     let expires = env.now + REDIRECT;
     let exception = Exception { leg, src: None, mtu, locked, gateway: Some(gateway), expires };
-    let note = if is_secure(env, iif) { Told::Secure4 } else { Told::V4 };
-    News { told: vec![note(quoted.dst(), exception)], ..none }
+    let dst = quoted.dst();
+    let told = match is_secure(env, iif) {
+        true => Told::Secure4(iif.index, dst, exception),
+        false => Told::V4(dst, exception),
+    };
+    News { told: vec![told], ..none }
 }
 
 /// Whether a router may name this gateway to a host on the link `iif`.

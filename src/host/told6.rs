@@ -114,8 +114,9 @@ fn first_hop<'a>(env: Env<'a>, iif: &Iface, redirect: &Redirect) -> Option<(&'a 
         match rule.action {
             RuleAction::Table(id) => match first_hop_in(env, id, &key, redirect.router) {
                 Search::On => {}
+                Search::Found(len, ..) if rule.suppresses(len) => {}
                 Search::Over => return None,
-                Search::Found(path, leg) => return Some((path, leg)),
+                Search::Found(_, path, leg) => return Some((path, leg)),
             },
             RuleAction::Goto(_) | RuleAction::Nop => {}
             _ => return None,
@@ -130,8 +131,8 @@ enum Search<'a> {
     On,
     /// No rule is asked any more.
     Over,
-    /// By this leg.
-    Found(&'a Path<Ipv6Addr>, Leg),
+    /// By this leg, from an answer of so many bits: what was told before is one for the destination alone.
+    Found(u8, &'a Path<Ipv6Addr>, Leg),
 }
 
 /// Any route of the longest prefix that has one: the choice of routes is not made again. One that rejects leads to the next
@@ -140,7 +141,7 @@ fn first_hop_in<'a>(env: Env<'a>, table: u32, key: &RuleKey<Ipv6Addr>, router: I
     let Some(table) = env.view.table::<Ipv6Addr>(table) else { return Search::On };
     let (mut everywhere, mut entered) = (false, false);
     for (len, set) in table.lookup(key.dst) {
-        everywhere |= len == 0;
+        everywhere |= len == 0 && set.paths.iter().any(|path| path.src.is_default());
         entered = entered || len == 0 || route::enters(&set.paths, key.src);
         if !entered {
             continue;
@@ -152,14 +153,15 @@ fn first_hop_in<'a>(env: Env<'a>, table: u32, key: &RuleKey<Ipv6Addr>, router: I
                 return Search::On;
             }
             let Some(group) = path.group.and_then(|id| env.view.group(id)) else { continue };
-            let by_router = |leg: &Leg| {
-                let told = || route::exception(env, key, path, leg).and_then(|e| e.gateway);
-                leg.via == Some(IpAddr::V6(router)) || told() == Some(router)
+            let by_router = |leg: Leg| {
+                let told = || route::exception(env, key, path, &leg).and_then(|e| e.gateway);
+                let direct = (leg.via == Some(IpAddr::V6(router))).then_some((len, leg));
+                direct.or_else(|| (told() == Some(router)).then_some((Ipv6Addr::BITS as u8, leg)))
             };
             // Only a leg with a gateway can have a better one.
             let legs = group.members.iter().filter(|m| !m.dead && m.oif == key.oif && m.via.is_some());
-            if let Some(leg) = legs.map(|m| Leg::new(path, len, group, m)).find(by_router) {
-                return Search::Found(path, leg);
+            if let Some((len, leg)) = legs.map(|m| Leg::new(path, len, group, m)).find_map(by_router) {
+                return Search::Found(len, path, leg);
             }
         }
     }

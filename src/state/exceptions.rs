@@ -5,9 +5,10 @@
 //! destination, each with the next hop that it belongs to, so that a router that was told nothing asks nothing.
 
 use ahash::AHashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
-use warren_fib::{Group, Ip, Member, Path};
+use warren_fib::{Group, Ip, Member, Path, RouteType};
 
 /// A next hop by what tells it from others. Routes share that of a nexthop object, which its id alone tells; in IPv4 those
 /// that differ in nothing but their prefix share theirs. Linux: fib6_nh, fib_info.
@@ -27,6 +28,8 @@ pub struct Leg {
     pub via: Option<IpAddr>,
     /// How many next hops of the route that are like it come before it: IPv4 takes the same one several times.
     pub nth: u8,
+    /// All else that an IPv4 route shares with its like, hashed; 0 in IPv6 and of a nexthop object.
+    pub info: u64,
 }
 
 impl Leg {
@@ -38,12 +41,14 @@ impl Leg {
         }
         let before = group.members.iter().take_while(|m| !std::ptr::eq(*m, member));
         let nth = before.filter(|m| (m.oif, m.via) == hop).count().min(255) as u8;
-        Leg { nth, ..Leg::of_route::<A>(path.table, path.metric, prefix_len, hop) }
+        let metrics = (path.mtu, path.mtu_lock, path.hoplimit);
+        let info = Leg::info((path.kind, path.protocol, path.scope, path.prefsrc), metrics, hops(group));
+        Leg { nth, ..Leg::of_route::<A>(path.table, path.metric, prefix_len, hop, info) }
     }
 
     /// The next hop, by interface index and gateway, that is a nexthop object.
     pub fn of_object(object: u32, (oif, via): (u32, Option<IpAddr>)) -> Leg {
-        Leg { object, table: 0, metric: 0, prefix_len: 0, oif, via, nth: 0 }
+        Leg { object, table: 0, metric: 0, prefix_len: 0, oif, via, nth: 0, info: 0 }
     }
 
     /// The first such next hop of a route's own.
@@ -52,10 +57,28 @@ impl Leg {
         metric: u32,
         prefix_len: u8,
         (oif, via): (u32, Option<IpAddr>),
+        info: u64,
     ) -> Leg {
-        let prefix_len = if A::V6 { prefix_len } else { 0 };
-        Leg { object: 0, table, metric, prefix_len, oif, via, nth: 0 }
+        let (prefix_len, info) = if A::V6 { (prefix_len, 0) } else { (0, info) };
+        Leg { object: 0, table, metric, prefix_len, oif, via, nth: 0, info }
     }
+
+    /// What IPv4 routes have to have in common to share their next hops: type, protocol, scope and source; MTU, whether it is
+    /// locked, and hop limit; all next hops. Linux: fib_find_info.
+    pub fn info<A: Ip>(
+        kind: (RouteType, u8, u8, Option<A>),
+        metrics: (u32, bool, u8),
+        hops: impl Iterator<Item = (u32, Option<IpAddr>)>,
+    ) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (kind, metrics).hash(&mut hasher);
+        hops.for_each(|hop| hop.hash(&mut hasher));
+        hasher.finish()
+    }
+}
+
+fn hops(group: &Group) -> impl Iterator<Item = (u32, Option<IpAddr>)> {
+    group.members.iter().map(|m| (m.oif, m.via))
 }
 
 /// What is known of one destination beyond its route.

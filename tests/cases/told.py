@@ -100,6 +100,27 @@ for gateway, keys in (("10.0.2.7", {"src": "10.0.2.8"}), ("10.0.2.7", {"code": 4
     redirect4(case, gateway, **keys)
     along4(case)
 
+near = neighbour("p1", "10.0.2.1") + others
+case = Case("ip4-redirect-on-link", "Who is on the link is no gateway to itself, and tells of none.", router(near, sysctl=takes))
+redirect4(case, "10.0.2.7", dst="10.0.2.1", src="10.0.2.1")
+case.ip4(dst="10.0.2.1")
+
+alike = route("10.70.0.0/16", via="10.0.2.1", dev="p1") + route("10.70.0.0/16", via="10.0.2.1", dev="p1", tos=8, mtu=1400)
+case = Case("ip4-pmtu-of-one-tos", "Routes that differ in more than their prefix share no next hop, so what is told of one is not of the other.", router(alike, sysctl={"net.ipv4.ip_forward_use_pmtu": 1, **QUICK}))
+for tos in (8, 0):
+    quoted = IP(src="10.0.2.254", dst="10.70.0.9", len=1400, flags="DF", tos=tos) / ICMP(type=0) / Raw(bytes(8))
+    case.ip4(ICMP(type=3, code=4, nexthopmtu=1000 + tos) / quoted, dev="p1", src="10.0.2.1", dst="10.0.2.254")
+    for other in (0, 8):
+        case.ip4(udp(1300), dst="10.70.0.9", tos=other)
+
+both = table("address", dev="p1", prefix="10.0.1.242/24") + "".join(neighbour(dev, f"10.0.1.{n}") for dev in ("p0", "p1") for n in (3, 5)) + route("10.71.0.0/16", via="10.0.1.5", dev="p1")
+for name, dev in (("", "p1"), ("-here", "p0")):
+    secure = {"net.ipv4.conf.all.accept_redirects": 1, "net.ipv4.conf.all.shared_media": 0, "net.ipv4.conf.p0.shared_media": 0, **QUICK}
+    case = Case(f"ip4-redirect-secure{name}", "The new gateway has to be one of some route by the interface that the redirect came in by.", router(both + route("10.72.0.0/16", via="10.0.1.3", dev=dev), sysctl=secure))
+    quoted = IP(src="10.0.1.254", dst="10.71.0.9", len=84) / ICMP(type=0) / Raw(bytes(8))
+    case.ip4(ICMP(type=5, code=1, gw="10.0.1.3") / quoted, src="10.0.1.5", dst="10.0.1.254")
+    case.ip4(dst="10.71.0.9")
+
 for name, values in (("off", {"all.accept_redirects": 0}), ("off-here", {"all.accept_redirects": 1, "p1.accept_redirects": 0}), ("host", {"all.accept_redirects": 0, "p1.forwarding": 0}), ("media", {"all.accept_redirects": 1, "all.shared_media": 0, "p1.shared_media": 0}), ("media-any", {"all.accept_redirects": 1, "all.shared_media": 0, "p1.shared_media": 0, "all.secure_redirects": 0, "p1.secure_redirects": 0})):
     gateways = others + route("10.69.0.0/16", via="10.0.2.8", dev="p1")
     case = Case(f"ip4-redirect-taken-{name}", "Which redirects are taken is a matter of accept_redirects, forwarding, shared_media and secure_redirects.", router(gateways, sysctl={**{f"net.ipv4.conf.{k}": v for k, v in values.items()}, **QUICK}))
@@ -197,6 +218,13 @@ for name, values in (("", {"p1.forwarding": 0}), ("-off", {"p1.forwarding": 0, "
     for keys in refused if not name else ({},):
         redirect6(case, **{"target": "fe80::1:7", **keys})
         along6(case)
+
+far = near + neighbour("p1", "fe80::1:8", mac="02:00:00:00:01:88")
+for name, rule, table_of, via in (("source", {"table": 100, "from_": "2001:db8::/32"}, {"from_": "2001:db8:99::/48"}, "fe80::1:8"), ("suppressed", {"table": 100, "suppress_prefixlen": 48}, {}, "fe80::1:8"), ("found", {"table": 100, "suppress_prefixlen": 48}, {}, "fe80::1:1"), ("over", {"table": 100}, {}, "fe80::1:8")):
+    default = route("::/0", via=via, dev="p1", table=100, **table_of)
+    case = Case(f"ip6-redirect-behind-{name}", "A rule's table whose route to everywhere is for other sources, or is found but not taken by the rule, leaves the search for the first hop to the next rule.", router((far + route("2001:db8:a3::/48", via="fe80::1:7" if name == "found" else "fe80::1:1", dev="p1") + default + table("rule", pref=10, family=6, **rule)).replace("from_", "from"), sysctl=host))
+    redirect6(case, "fe80::1:7")
+    along6(case)
 
 objects = "".join(table("nexthop", id=n, via="fe80::1:1", dev="p1") for n in (1, 2)) + table("nexthop", id=3, group=[{"id": 1}, {"id": 2}])
 case = Case("ip6-redirected-object", "Of nexthop objects that are alike the first one of the route has what is told.", router(near + objects + route("2001:db8:a3::/48", nhid=3), sysctl={"net.ipv4.fib_multipath_hash_seed": 7, **host}))

@@ -93,7 +93,12 @@ impl Mirror {
         let (route, object, hop) =
             [true, false].into_iter().find_map(|exactly| self.owner(msg, dst, |hop| owns(hop, exactly)))?;
         let leg = match object {
-            0 => Leg::of_route::<A>(route.table, route.metric, route.dst.len(), (oif, hop.via)),
+            0 => {
+                let hops = self.hops(&route).into_iter().map(|(_, hop)| (hop.oif, hop.via));
+                let metrics = (route.mtu, route.mtu_lock, route.hoplimit);
+                let info = Leg::info((route.kind, route.protocol, route.scope, route.prefsrc), metrics, hops);
+                Leg::of_route::<A>(route.table, route.metric, route.dst.len(), (oif, hop.via), info)
+            }
             _ => Leg::of_object(object, (oif, hop.via)),
         };
         // Without a gateway a redirect says that the destination is on the link.

@@ -8,7 +8,8 @@ use super::{Packet, addr, named};
 use crate::iface::{Iface, LinkKind};
 use crate::state::{Exception, Leg};
 use crate::wire::dissect::{self, Flow};
-use crate::wire::{eth, ip6};
+use crate::wire::eth;
+use crate::wire::ip6::{self, Ip6Hdr};
 use std::net::{IpAddr, Ipv6Addr};
 use warren_fib::{Group, GroupKind, Member, Nud, Path, Pref, RouteType, Rule, RuleAction, RuleKey};
 
@@ -136,14 +137,13 @@ impl Request<'_> {
     }
 }
 
-/// The route of a received packet. Linux: ip6_route_input.
-pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> Route<'a> {
-    let (hdr, env) = (packet.hdr, cx.env);
+/// What the route of a received packet is looked up by. Linux: ip6_route_input.
+pub fn request<'p>(env: Env<'_>, iif: &Iface, hdr: &Ip6Hdr, bytes: &'p [u8]) -> Request<'p> {
     let dst = hdr.dst();
     let mut key = RuleKey {
         src: hdr.src(),
         dst,
-        iif: cx.iif.index,
+        iif: iif.index,
         oif: 0,
         tos: hdr.traffic_class() & 0xfc,
         mark: 0,
@@ -152,7 +152,7 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
         dport: 0,
     };
     let wanted = env.state.rules6.needs_flow();
-    let flow = wanted.then(|| dissect::dissect(packet.bytes, eth::ETHERTYPE_IPV6, true).outer);
+    let flow = wanted.then(|| dissect::dissect(bytes, eth::ETHERTYPE_IPV6, true).outer);
     if let Some(flow) = &flow {
         key.ipproto = flow.ip_proto;
         key.sport = u16::from_be_bytes(flow.sport);
@@ -160,7 +160,13 @@ pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> R
     }
     // The ingress interface counts as a wish for the way out; only scoped destinations insist on it.
     let strict = dst.is_multicast() || ip6::is_link_local(dst) || dst.is_loopback();
-    let request = Request { key, prefer: cx.iif.index, strict, packet: packet.bytes, flow };
+    Request { key, prefer: iif.index, strict, packet: bytes, flow }
+}
+
+/// The route of a received packet. Linux: ip6_route_input.
+pub fn input<'a, O: Observer>(cx: &mut Ctx<'a, '_, O>, packet: &Packet<'_>) -> Route<'a> {
+    let (env, dst) = (cx.env, packet.hdr.dst());
+    let request = request(env, cx.iif, packet.hdr, packet.bytes);
     let route = lookup_observed(env, &request, cx.observer());
     if env.state.sysctl.all6.forwarding == 0 {
         passed_by(cx, dst, &route);

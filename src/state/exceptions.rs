@@ -178,7 +178,7 @@ mod tests {
     const DST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
     fn exception(oif: u32, mtu: u32, expires: u64) -> Exception<Ipv4Addr> {
-        let leg = Leg { object: 0, table: 254, metric: 0, prefix_len: 0, oif, via: None, nth: 0 };
+        let leg = Leg { object: 0, table: 254, metric: 0, prefix_len: 0, oif, via: None, nth: 0, info: 0 };
         Exception { leg, src: None, mtu, locked: false, gateway: None, expires }
     }
 

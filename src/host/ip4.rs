@@ -207,8 +207,10 @@ fn is_wrong(head: &IcmpHdr, rest: &[u8], group: bool) -> bool {
         kind if kind >= TYPES => true,
         v4::DEST_UNREACH if rest_is_header(rest) && head.code > 15 => false,
         v4::TIME_EXCEEDED if rest_is_header(rest) && head.code == 1 => false,
-        v4::REDIRECT => quoted(rest).is_none_or(is_of_sockets),
-        kind if v4::is_error(kind) => !rest_is_header(rest) || quoted(rest).is_none_or(is_of_sockets),
+        v4::REDIRECT => quoted(rest).is_none_or(transport::is_of_sockets),
+        kind if v4::is_error(kind) => {
+            !rest_is_header(rest) || quoted(rest).is_none_or(transport::is_of_sockets)
+        }
         _ => false,
     }
 }
@@ -222,13 +224,6 @@ fn rest_is_header(rest: &[u8]) -> bool {
 fn quoted(rest: &[u8]) -> Option<u8> {
     let (hdr, _) = Ip4Hdr::ref_from_prefix(rest).ok()?;
     (rest.len() >= hdr.ihl() + 8).then_some(hdr.proto)
-}
-
-/// Protocols whose errors are for a socket, and there is none; or for none at all.
-fn is_of_sockets(protocol: u8) -> bool {
-    const UDP_LITE: u8 = 136;
-    const RAW: u8 = 255;
-    matches!(protocol, proto::TCP | proto::UDP | UDP_LITE | RAW)
 }
 
 /// What of a packet's options its answer repeats; `None` if it cannot, and then there is no answer. Linux: ip_options_echo.

@@ -273,11 +273,7 @@ fn notify(quoted: &[u8]) -> Result<(&Ip6Hdr, u8), D> {
     let (hdr, _) = Ip6Hdr::ref_from_prefix(quoted).map_err(|_| D::V6IcmpShort)?;
     let (at, kind, _) = ip6::skip_ext(quoted, Ip6Hdr::LEN, hdr.next_header).ok_or(D::V6IcmpQuote)?;
     quoted.get(at..at + 8).ok_or(D::V6IcmpShort)?;
-    if matches!(kind, proto::TCP | proto::UDP | proto::UDPLITE) {
-        Err(D::V6IcmpQuote)
-    } else {
-        Ok((hdr, kind))
-    }
+    if transport::is_of_sockets(kind) { Err(D::V6IcmpQuote) } else { Ok((hdr, kind)) }
 }
 
 /// RFC 4443 4.2: from the address asked if it is ours alone, else from one that suits the way back; with the same data

@@ -70,9 +70,9 @@ pub fn redirected<O>(
     let (env, none) = (act.env, News::default());
     let Ok((outer, _)) = Ip4Hdr::ref_from_prefix(message.0) else { return none };
     let Ok((route, _)) = route::output(env, &key(env, quoted), None) else { return none };
-    // A destination on the link is no gateway to itself.
-    let told = route.exception.and_then(|e| e.gateway).map(IpAddr::V4);
-    let from_first_hop = told.or(route.member.and_then(|m| m.via)) == Some(IpAddr::V4(outer.src()));
+    // A destination on the link is no gateway to itself, unless something was told of it. Linux: rt_bind_exception.
+    let by_gateway = route.exception.is_some() || route.member.is_some_and(|m| m.via.is_some());
+    let from_first_hop = by_gateway && route.next_hop(quoted.dst()) == IpAddr::V4(outer.src());
     if code & 7 > 3 || !from_first_hop || !takes(env, iif, outer.src(), gateway) {
         return none;
     }

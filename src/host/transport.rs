@@ -3,6 +3,7 @@
 
 use crate::wire::csum;
 use crate::wire::l4::{TcpHdr, UdpHdr};
+use crate::wire::proto;
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -13,6 +14,12 @@ const ACK: u8 = 0x10;
 
 /// A TCP header without options, in bytes.
 pub const TCP_LEN: usize = size_of::<TcpHdr>();
+
+/// Whether errors about packets of this protocol are for a socket, and there is none; or for none at all.
+pub fn is_of_sockets(protocol: u8) -> bool {
+    const RAW: u8 = 255;
+    matches!(protocol, proto::TCP | proto::UDP | proto::UDPLITE | RAW)
+}
 
 /// Whether a message with its pseudo header (a partial sum) sums up as it should.
 pub fn sum_is_right(pseudo: u32, message: &[u8]) -> bool {

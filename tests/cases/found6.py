@@ -228,7 +228,7 @@ for src, dst in (("2001:db8:b6::1", "2001:db8:b7::1"), ("2001:db8:1::fe", "2001:
 case.ip6(src="fe80::", dst="2001:db8:2::1", dev="p1")
 
 case = Case("ip6-own-source", "What the router says to itself is counted on the link that it chose for it, and as an error if no program here sent what it is about.", router())
-for nh in (17, 59, 136):
+for nh in (17, 59, 136, 253, 255):
     case.ip6(Raw(bytes(40)), nh=nh, src="2001:db8:1::fe", dst="2001:db8:ffff::1")
 case.ip6(Raw(bytes(40)), nh=136, src="fe80::", dst="2001:db8:ffff::1", dev="p1")
 

@@ -101,7 +101,10 @@ for gateway, keys in (("10.0.2.7", {"src": "10.0.2.8"}), ("10.0.2.7", {"code": 4
     along4(case)
 
 near = neighbour("p1", "10.0.2.1") + others
-case = Case("ip4-redirect-on-link", "Who is on the link is no gateway to itself, and tells of none.", router(near, sysctl=takes))
+case = Case("ip4-redirect-on-link", "Who is on the link is no gateway to itself, and tells of none; but is one once a path MTU is known.", router(near, sysctl=takes))
+redirect4(case, "10.0.2.7", dst="10.0.2.1", src="10.0.2.1")
+case.ip4(dst="10.0.2.1")
+needed(case, 1400, dst="10.0.2.1")
 redirect4(case, "10.0.2.7", dst="10.0.2.1", src="10.0.2.1")
 case.ip4(dst="10.0.2.1")
 

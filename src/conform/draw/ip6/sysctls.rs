@@ -90,7 +90,7 @@ fn device(lot: &mut Lot, s: &mut Scenario, dev: &str, mtu: u32, slow: bool) {
         ("accept_redirects", 10, &[0]),
         ("ndisc_tclass", 12, &[0x20, 0xff]),
         ("use_oif_addrs_only", 12, &[1]),
-        ("use_tempaddr", 10, &[1, 2]),
+        ("use_tempaddr", 30, &[1, 2]),
         ("use_optimistic", 5, &[1]),
         ("disable_policy", 5, &[1]),
     ] {

@@ -9,10 +9,9 @@ mod common;
 use common::code;
 
 /// Files besides `src/sys/` and the port rings (`src/port/**/ring*.rs`) that may say `unsafe`, each for a reason.
-const MAY_BE_UNSAFE: [&str; 5] = [
+const MAY_BE_UNSAFE: [&str; 4] = [
     "fib/src/forest/kernel.rs", // vectors of a line are loaded by address, for a processor that was asked first
     "fib/src/publish.rs",       // readers follow raw pointers that the writer frees after a grace period
-    "fib/src/tuned.rs",         // calls what was compiled for a processor that was asked first
     "fib/tests/loom.rs",        // the model's canary is shared between modelled threads
     "tests/no_alloc.rs",        // counts allocations, which takes a global allocator
 ];

@@ -59,17 +59,20 @@ impl Leg {
         (oif, via): (u32, Option<IpAddr>),
         info: u64,
     ) -> Leg {
-        let (prefix_len, info) = if A::V6 { (prefix_len, 0) } else { (0, info) };
+        let prefix_len = if A::V6 { prefix_len } else { 0 };
         Leg { object: 0, table, metric, prefix_len, oif, via, nth: 0, info }
     }
 
     /// What IPv4 routes have to have in common to share their next hops: type, protocol, scope and source; MTU, whether it is
-    /// locked, and hop limit; all next hops. Linux: fib_find_info.
+    /// locked, and hop limit; all next hops. 0 in IPv6, whose routes share none. Linux: fib_find_info.
     pub fn info<A: Ip>(
         kind: (RouteType, u8, u8, Option<A>),
         metrics: (u32, bool, u8),
         hops: impl Iterator<Item = (u32, Option<IpAddr>)>,
     ) -> u64 {
+        if A::V6 {
+            return 0;
+        }
         let mut hasher = DefaultHasher::new();
         (kind, metrics).hash(&mut hasher);
         hops.for_each(|hop| hop.hash(&mut hasher));
